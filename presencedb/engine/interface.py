@@ -1,0 +1,229 @@
+"""The contract of an engine: what the store promises, for any implementation.
+
+An engine knows who was last heard of when, who is online by it, and what changed. It does no I/O and reads no clock: time
+enters as an argument, an integer *tick*. It calls nobody; the caller drains what changed.
+
+**One register a user.** `(last_hb, signed_off)`: the tick of the last heartbeat or sign-off, and which of the two it was.
+The later write wins; at the same tick a sign-off wins over a heartbeat. The one exception is arrival on this very node: a
+heartbeat of age 0 that comes after a sign-off was stored with the same or a later tick is stamped one tick after it (at
+most `tick + 1`, where it then simply clears the bit), and a sign-off of age 0 is stamped no earlier than `last_hb`.
+
+**Online** means: not signed off, and the timeout not yet emitted. The *deadline* of a user is the first tick at which the
+timeout may be emitted: `max(last_hb + ttl_ticks + 1, hold)`, where `hold` is the tick given to `hold_timeouts`. `advance`
+emits each timeout whose deadline is at or before its tick, exactly once. A heartbeat before that prolongs, however late it
+is. `status`, `count`, `scan` and the transitions always agree, in the middle of a bounded expiry too.
+
+*Expired through* is the tick of the last `advance` that ended with all timeouts emitted (one that ran below `hold` emits
+none and leaves it as it was). A write with an age brings a user online only if its own deadline, `stamp + ttl_ticks + 1`, is
+later than that: what has been expired is not revived by old news.
+
+**Synced slots.** In a slot that is not synced the engine has not been told everything: who is not online there is
+`UNKNOWN`, never `OFFLINE`, and nothing is emitted, whatever happens. Becoming synced or unsynced emits nothing either; the
+caller compares. A new engine has every slot synced or none, as its configuration says.
+
+**Ticks** never go back: every method that takes a tick refuses one smaller than any it has been given before. A tick may be
+the same as the last, or jump by any amount.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+from presencedb.ids import Id, IdBatch
+from presencedb.states import Reason
+
+RETENTION_ONLINE: Final = 0
+"""Forget a user who is not online. A sign-off is kept until its ttl is over, so that older news cannot undo it."""
+
+LATENESS_BUCKETS: Final = 16
+"""Bucket `i` counts timeouts emitted with `lateness < 2**i` ticks after their deadline; the last takes the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """What an engine is told once.
+
+    Attributes:
+        ttl_ticks: a user is online while `tick - last_hb <= ttl_ticks`; from 1 to `TTL_MS_MAX / TICK_MS_MIN`.
+        retention_ticks: how long `last_seen` is kept after the last write; `RETENTION_ONLINE`, or at least `ttl_ticks`, or
+            None for ever.
+        seed: the cluster's hash seed, 64 bits.
+        synced: whether all slots start synced (a lone node, a founded cluster) or none.
+    """
+
+    ttl_ticks: int
+    retention_ticks: int | None = RETENTION_ONLINE
+    seed: int = 0
+    synced: bool = True
+
+
+class Transition(NamedTuple):
+    """One change of one user's status, emitted exactly once.
+
+    `tick` is when it became true: the stamp of the heartbeat or sign-off, or the deadline of the timeout; for a sign-off
+    with grace, the end of the grace. It never goes back for one user.
+    """
+
+    id: Id
+    online: bool
+    tick: int
+    reason: Reason
+
+
+class Copy(NamedTuple):
+    """The register of one user, as it travels between nodes: with an age, since ticks are each node's own."""
+
+    id: Id
+    age_ticks: int
+    signed_off: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStats:
+    """Counters of an engine. `bytes` is an estimate for the reference engine and exact for the kernel."""
+
+    users: int
+    """Registers kept, those of users who are not online included."""
+    online: int
+    pending_sign_offs: int
+    bytes: int
+    timeouts: int
+    """Timeouts emitted since the start."""
+    lateness_ticks: tuple[int, ...]
+    """Histogram of `tick of emission - deadline`, see `LATENESS_BUCKETS`."""
+
+
+class TickWentBack(ValueError):
+    """A tick smaller than one given before: the caller's clock is broken, and nothing was changed."""
+
+
+class Engine(Protocol):
+    """A store of presence. Batches are applied id by id in order; a repeated id counts each time."""
+
+    @property
+    def config(self) -> EngineConfig: ...
+
+    @property
+    def tick(self) -> int:
+        """The latest tick this engine was given."""
+        ...
+
+    def heartbeat(self, ids: IdBatch, tick: int, *, age_ticks: int = 0) -> int:
+        """Write a heartbeat of each id, at `tick - age_ticks`.
+
+        A stamp below 0 saturates to 0, which is never online. A sign-off that waits for its grace is dropped by a
+        heartbeat that arrives after it with a later stamp (with age 0: with the same tick too).
+
+        Returns:
+            How many users came online by it, in synced slots or not.
+
+        Raises:
+            TickWentBack: see there.
+        """
+        ...
+
+    def sign_off(self, ids: IdBatch, tick: int, *, age_ticks: int = 0, grace_ticks: int = 0) -> int:
+        """Write a sign-off of each id, at `tick - age_ticks`; with a grace, keep it aside until `tick + grace_ticks`.
+
+        A sign-off with grace is requested at `tick - age_ticks`. If nothing came after it, `advance` applies it at the end
+        of the grace: the register gets the tick of the *request*, the transition the end of the grace. If the timeout's
+        deadline is not later than that end, the timeout does the work and the sign-off is dropped. A second request before
+        that keeps the earlier end and the later tick of request; a sign-off without grace drops one that waits.
+
+        Of a user without a register a sign-off writes nothing in a synced slot, and a register (so that older news cannot
+        bring the user online) in an unsynced one. In `online` retention a user who timed out has no register.
+
+        Returns:
+            How many users went offline by it at once.
+        """
+        ...
+
+    def status(self, ids: IdBatch) -> bytes:
+        """One `Status` byte an id, in order."""
+        ...
+
+    def last_seen(self, ids: IdBatch) -> array[int]:
+        """The register's tick of each id (type code 'q'), or -1 where there is none to be told.
+
+        That is: never seen, or in `online` retention not online, or `engine.tick - last_hb` above the retention.
+        """
+        ...
+
+    def count(self, slots: Iterable[int] | None = None) -> int:
+        """Users online: in all (O(1)), or in these slots."""
+        ...
+
+    def scan(self, cursor: int, limit: int, slots: Iterable[int] | None = None) -> tuple[int | None, list[Id]]:
+        """Up to `limit` online users from `cursor` on (0 to start), ordered by `Hasher.place`.
+
+        A user online from the first call to the last appears exactly once. `cursor` is
+        `slot << 130 | kind << 128 | hash`, the first position to look at, with the hash shifted left to 128 bits; any value
+        is legal. A page may be shorter than the limit only when it is the last one. (Two texts never share a 128-bit hash
+        in practice; where they do, a page ends behind both and may be longer by one.)
+
+        Returns:
+            The next cursor, or None when there is nobody after this page, and the ids.
+        """
+        ...
+
+    def advance(self, tick: int, *, expiry_count_max: int) -> bool:
+        """Bring time to `tick` and emit what has become due: sign-offs at the end of their grace, then timeouts.
+
+        Args:
+            expiry_count_max: about how many users to emit at most in this call, at least 1. An implementation may go over
+                it by one page.
+
+        Returns:
+            Whether everything due is emitted. If False, call again; the tick may be the same or later.
+        """
+        ...
+
+    def hold_timeouts(self, until_tick: int) -> None:
+        """Emit no timeout before `until_tick`: this node itself was away, so silence proves nothing. Only ever raised."""
+        ...
+
+    def drain_transitions(self) -> list[Transition]:
+        """Take what was emitted since the last call, in the order in which it happened for each user."""
+        ...
+
+    def discard_transitions(self) -> int:
+        """Drop what was emitted since the last drain, for when nobody listens; returns how many there were."""
+        ...
+
+    def export_slot(self, slot: int, tick: int) -> list[Copy]:
+        """A copy of every register of a slot that still says something, with its age at `tick` (below 0 counts as 0).
+
+        Left out: in `online` retention whoever is past their ttl; else whoever is past the retention. Sign-offs that wait
+        for their grace are not part of it.
+        """
+        ...
+
+    def merge(self, copies: Sequence[Copy], tick: int) -> int:
+        """Merge copies from elsewhere: for each, the later of it and the own register wins, at a tie the sign-off.
+
+        A copy that brings a user online or offline is a transition like any other (reason `HEARTBEAT` or `SIGN_OFF`). A
+        copy of an unknown user is stored if `export_slot` would send it out again. The same copies merged any number of
+        times change nothing.
+
+        Returns:
+            How many registers changed.
+        """
+        ...
+
+    def set_synced(self, slots: Iterable[int], synced: bool) -> None:
+        """Declare slots synced or not. Emits nothing.
+
+        Raises:
+            ValueError: a slot is not in 0..16383.
+        """
+        ...
+
+    @property
+    def synced_count(self) -> int:
+        """How many slots are synced."""
+        ...
+
+    def stats(self) -> EngineStats: ...

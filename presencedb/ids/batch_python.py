@@ -1,0 +1,49 @@
+"""`IdBatch` in plain Python: the ids of one request, canonical, in the order asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+from presencedb.errors import BadRequest
+from presencedb.ids.canonical import Id, canonical_id
+
+
+class IdBatch:
+    """The ids of one request. Immutable; an id may occur more than once and then gets an answer each time."""
+
+    __slots__ = ("_ids",)
+    _ids: list[Id]
+
+    def __init__(self, values: Iterable[object]) -> None:
+        """Check every value and bring it to its canonical form.
+
+        Raises:
+            BadRequest: a value is not an id; the message names its index in the batch. Nothing is kept.
+        """
+        ids: list[Id] = []
+        for value in values:
+            try:
+                ids.append(canonical_id(value))
+            except BadRequest as error:
+                raise BadRequest(f"id {len(ids)} of the batch: {error.message}") from None
+        self._ids = ids
+
+    @classmethod
+    def of_canonical(cls, ids: list[Id]) -> Self:
+        """A batch of ids that are known to be canonical; the list belongs to the batch from now on."""
+        batch = cls.__new__(cls)
+        batch._ids = ids
+        return batch
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[Id]:
+        return iter(self._ids)
+
+    def __getitem__(self, index: int) -> Id:
+        return self._ids[index]
+
+    def __repr__(self) -> str:
+        return f"IdBatch({self._ids!r})"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Any, Final
 
+from presencedb.credentials import Right
 from presencedb.errors import BadRequest, TooLarge
 from presencedb.ids import IdBatch
 from presencedb.limits import (
@@ -23,18 +24,6 @@ from presencedb.limits import (
     SCAN_LIMIT_MAX,
     SLOT_COUNT,
 )
-
-
-class Right(StrEnum):
-    """What a token or key may do."""
-
-    READ = "read"
-    WRITE = "write"
-    ADMIN = "admin"
-    CLUSTER = "cluster"
-
-
-ALL_RIGHTS: Final = frozenset(Right)
 
 
 class Split(Enum):

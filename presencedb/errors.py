@@ -140,6 +140,10 @@ class ConfigError(Error):
     exit_status = EXIT_USAGE
 
 
+class ListenError(Error):
+    """An address cannot be listened on: taken, or not of this machine; the message names it."""
+
+
 def _table(*classes: type[Error]) -> dict[str, type[Error]]:
     table: dict[str, type[Error]] = {}
     for cls in classes:

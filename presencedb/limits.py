@@ -42,6 +42,11 @@ STALL_TICKS: Final = 5
 """A tick that jumps by more than this is a stall of the node itself, not of its users."""
 STALL_READ_MS_MAX: Final = 1 * SECOND_MS
 """How long input is read before timeouts are looked at again after a stall."""
+STALL_QUIET_TURNS: Final = 5
+"""Turns of the loop without input that end the reading after a stall. One would do for connections that are there; accepting
+one that waits takes a few turns in which nothing of it shows."""
+TICK_AGE_MS_MAX: Final = 1_500
+"""A tick older than this means a clock or a loop that stands still: the node says that it is not ready."""
 AGE_MS_MAX: Final = 2**53
 GRACE_MS_MAX: Final = TTL_MS_MAX
 SLEW_PPM: Final = 5_000
@@ -64,6 +69,16 @@ READ_BUFFER_BYTES: Final = 256 * KIB
 WRITE_HIGH_WATER_BYTES: Final = 1 * MIB
 """Output waiting in a connection above which nothing more is read from it, and events are held back."""
 WRITE_LOW_WATER_BYTES: Final = 256 * KIB
+LISTEN_BACKLOG: Final = 1024
+"""Connections that the kernel keeps waiting to be accepted: a crowd that reconnects comes all at once."""
+TLS_HANDSHAKE_MS_MAX: Final = 10 * SECOND_MS
+KEEPALIVE_IDLE_S: Final = 60
+KEEPALIVE_INTERVAL_S: Final = 15
+KEEPALIVE_PROBES: Final = 4
+"""A peer that vanished without a word is noticed after two minutes of silence."""
+TURN_REQUESTS_MAX: Final = 128
+TURN_IDS_MAX: Final = 10_000
+"""What one connection gets done in one turn of the loop before the others have theirs; a single batch may go over it."""
 
 # --- the feed --------------------------------------------------------------------------------------------------------
 FEED_EVENTS_MAX: Final = 2_000_000
@@ -83,6 +98,7 @@ HTTP_BODY_BYTES_MAX: Final = 4 * MIB
 # --- relations -------------------------------------------------------------------------------------------------------
 assert TTL_MS_MAX // TICK_MS_MIN < TICK_ORIGIN, "a deadline of the longest ttl fits behind the origin"
 assert TICK_ORIGIN < TICK_MAX
+assert TICK_MS_MAX < TICK_AGE_MS_MAX, "a healthy node is ready all the time"
 assert IDS_PER_FRAME_MAX < FRAME_BYTES_MAX, "an id takes at least a byte"
 assert SCAN_LIMIT_MAX * (ID_TEXT_BYTES_MAX + 2) < FRAME_BYTES_MAX, "the largest page of a scan fits a frame"
 assert FEED_FRAME_EVENTS_MAX * (ID_TEXT_BYTES_MAX + 40) < FRAME_BYTES_MAX, "the largest notification fits a frame"

@@ -111,10 +111,20 @@ class Unavailable(ServerError):
 
 
 class ConnectError(ClientError, ConnectionError):
-    """No connection to the server, or it was lost and could not be had again in time."""
+    """No connection to the server, or it was lost and could not be had again in time.
+
+    Attributes:
+        address: where it was looked for, as a URL.
+        reason: what went wrong there, without the address.
+    """
 
     retryable = True
     http_status = 503
+
+    def __init__(self, message: str, *, address: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.address = address
+        self.reason = reason or message
 
 
 class CallTimeout(ClientError, TimeoutError):
@@ -122,6 +132,10 @@ class CallTimeout(ClientError, TimeoutError):
 
     retryable = True
     http_status = 504
+
+
+class ClientClosed(ClientError):
+    """The client was closed before the call, or while it went on."""
 
 
 class ProtocolError(ClientError):
@@ -138,6 +152,10 @@ class ConfigError(Error):
     """An option, a configuration file or an environment variable is wrong; the message says how to mend it."""
 
     exit_status = EXIT_USAGE
+
+
+class ListenError(Error):
+    """An address cannot be listened on: taken, or not of this machine; the message names it."""
 
 
 def _table(*classes: type[Error]) -> dict[str, type[Error]]:

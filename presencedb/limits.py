@@ -42,6 +42,11 @@ STALL_TICKS: Final = 5
 """A tick that jumps by more than this is a stall of the node itself, not of its users."""
 STALL_READ_MS_MAX: Final = 1 * SECOND_MS
 """How long input is read before timeouts are looked at again after a stall."""
+STALL_QUIET_TURNS: Final = 5
+"""Turns of the loop without input that end the reading after a stall. One would do for connections that are there; accepting
+one that waits takes a few turns in which nothing of it shows."""
+TICK_AGE_MS_MAX: Final = 1_500
+"""A tick older than this means a clock or a loop that stands still: the node says that it is not ready."""
 AGE_MS_MAX: Final = 2**53
 GRACE_MS_MAX: Final = TTL_MS_MAX
 SLEW_PPM: Final = 5_000
@@ -64,6 +69,16 @@ READ_BUFFER_BYTES: Final = 256 * KIB
 WRITE_HIGH_WATER_BYTES: Final = 1 * MIB
 """Output waiting in a connection above which nothing more is read from it, and events are held back."""
 WRITE_LOW_WATER_BYTES: Final = 256 * KIB
+LISTEN_BACKLOG: Final = 1024
+"""Connections that the kernel keeps waiting to be accepted: a crowd that reconnects comes all at once."""
+TLS_HANDSHAKE_MS_MAX: Final = 10 * SECOND_MS
+KEEPALIVE_IDLE_S: Final = 60
+KEEPALIVE_INTERVAL_S: Final = 15
+KEEPALIVE_PROBES: Final = 4
+"""A peer that vanished without a word is noticed after two minutes of silence."""
+TURN_REQUESTS_MAX: Final = 128
+TURN_IDS_MAX: Final = 10_000
+"""What one connection gets done in one turn of the loop before the others have theirs; a single batch may go over it."""
 
 # --- the feed --------------------------------------------------------------------------------------------------------
 FEED_EVENTS_MAX: Final = 2_000_000
@@ -75,16 +90,57 @@ FEED_LINGER_MS: Final = 60 * SECOND_MS
 EXPIRIES_PER_TURN_MAX: Final = 4096
 """Timeouts emitted in one turn of the loop, so that expiry of a crowd does not hold up those who are there."""
 
+# --- clients ---------------------------------------------------------------------------------------------------------
+CLIENT_IN_FLIGHT_MAX: Final = REQUESTS_IN_FLIGHT_MAX - 8
+"""Calls that wait for an answer on one connection; the rest of what a server allows is left for pings."""
+CLIENT_UNWRITTEN_IDS_MAX: Final = 8192
+"""Ids in requests that wait for the end of the loop turn; with more they are written at once, so that pressure is felt."""
+ATTEMPT_MS_MIN: Final = 200
+"""The least time an attempt gets, however short the heartbeat interval: below it a busy machine would look like a dead one."""
+PING_INTERVAL_MS_MIN: Final = 2 * ATTEMPT_MS_MIN
+PING_INTERVAL_MS_MAX: Final = 30 * SECOND_MS
+"""Pings keep to the heartbeat interval between these two, so that with a ttl of hours a dead connection is noticed too."""
+LAST_CHANCE_MS: Final = 50
+"""An answer that is late gets this long more, in which the loop reads: after a pause of this very process it may be there."""
+BACKOFF_BASE_MS: Final = 100
+BACKOFF_CAP_MS: Final = 2 * SECOND_MS
+"""Full jitter: after failure n, a wait between 0 and `base * 2**n`, at most the cap."""
+LATE_WRITE_MS: Final = TICK_MS_DEFAULT
+"""A write that leaves later than this after its call began says its age, even on its first attempt."""
+FOLLOW_QUEUE_CHANGES_MAX: Final = 65_536
+"""Changes that wait for the reader of a feed, above which nothing more is read from its connection."""
+UNIX_PATH_BYTES_MAX: Final = 107
+"""`sun_path` of Linux, without the NUL that ends it."""
+
 # --- HTTP ------------------------------------------------------------------------------------------------------------
 HTTP_LINE_BYTES_MAX: Final = 64 * KIB
 HTTP_IDS_MAX: Final = 10_000
 HTTP_BODY_BYTES_MAX: Final = 4 * MIB
+HTTP_FIELD_BYTES_MAX: Final = 16 * KIB
+"""One header field. A user token with many claims has a few KiB. Not the same as the line: that is how a parser's complaint
+tells which of the two was too long."""
+HTTP_FIELDS_MAX: Final = 64
+HTTP_KEEP_ALIVE_S: Final = 75.0
+"""How long a connection may sit between two requests, and how long the head of one may take."""
+HTTP_BODY_WAIT_S: Final = 20.0
+"""How long the rest of a body may take once the head is there."""
+HTTP_LINGER_S: Final = 2.0
+"""How long what a client still sends is read and dropped after the answer that ends its connection, so that the answer arrives."""
+JWT_SECRET_BYTES_MIN: Final = 32
+"""An HS256 secret is at least as long as its hash (RFC 7518, section 3.2)."""
+JWT_RSA_BITS_MIN: Final = 2048
+JWKS_BYTES_MAX: Final = 256 * KIB
+JWKS_KEYS_MAX: Final = 100
 
 # --- relations -------------------------------------------------------------------------------------------------------
 assert TTL_MS_MAX // TICK_MS_MIN < TICK_ORIGIN, "a deadline of the longest ttl fits behind the origin"
 assert TICK_ORIGIN < TICK_MAX
+assert TICK_MS_MAX < TICK_AGE_MS_MAX, "a healthy node is ready all the time"
 assert IDS_PER_FRAME_MAX < FRAME_BYTES_MAX, "an id takes at least a byte"
 assert SCAN_LIMIT_MAX * (ID_TEXT_BYTES_MAX + 2) < FRAME_BYTES_MAX, "the largest page of a scan fits a frame"
 assert FEED_FRAME_EVENTS_MAX * (ID_TEXT_BYTES_MAX + 40) < FRAME_BYTES_MAX, "the largest notification fits a frame"
 assert WRITE_LOW_WATER_BYTES < WRITE_HIGH_WATER_BYTES
 assert HTTP_IDS_MAX <= IDS_PER_FRAME_MAX
+assert FEED_FRAME_EVENTS_MAX <= FOLLOW_QUEUE_CHANGES_MAX
+assert BACKOFF_BASE_MS <= BACKOFF_CAP_MS
+assert HTTP_FIELD_BYTES_MAX != HTTP_LINE_BYTES_MAX

@@ -13,16 +13,21 @@ timeout may be emitted: `max(last_hb + ttl_ticks + 1, hold)`, where `hold` is th
 emits each timeout whose deadline is at or before its tick, exactly once. A heartbeat before that prolongs, however late it
 is. `status`, `count`, `scan` and the transitions always agree, in the middle of a bounded expiry too.
 
-*Expired through* is the tick of the last `advance` that ended with all timeouts emitted (one that ran below `hold` emits
-none and leaves it as it was). A write with an age brings a user online only if its own deadline, `stamp + ttl_ticks + 1`, is
-later than that: what has been expired is not revived by old news.
+*Expired through* is the tick of the last `advance` that was not below `hold`, finished or not (one below `hold` emits no
+timeout and leaves it as it was); in a new engine, the tick it began with. A write with an age brings a user online only if
+its own deadline, `stamp + ttl_ticks + 1`, is later than that: what has been expired is not revived by old news.
+
+**Kept.** The register of a user who is not online is there while `stamp + max(ttl_ticks, retention_ticks) + 1` is later
+than expired through; in `online` retention only if it is a sign-off. From then on everything behaves as if there were none,
+whenever it is really removed.
 
 **Synced slots.** In a slot that is not synced the engine has not been told everything: who is not online there is
 `UNKNOWN`, never `OFFLINE`, and nothing is emitted, whatever happens. Becoming synced or unsynced emits nothing either; the
 caller compares. A new engine has every slot synced or none, as its configuration says.
 
-**Ticks** never go back: every method that takes a tick refuses one smaller than any it has been given before. A tick may be
-the same as the last, or jump by any amount.
+**Ticks** are in 0..`TICK_MAX - 1` and never go back: every method that takes a tick refuses one smaller than any it has been
+given before. A tick may be the same as the last, or jump by any amount. Arguments are checked first, so whatever a method
+refuses (`TickWentBack`; `ValueError` for a tick, age, grace, slot, limit or count out of range) changes nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +38,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from presencedb.ids import Id, IdBatch
+from presencedb.limits import TICK_MS_MIN, TTL_MS_MAX
 from presencedb.states import Reason
 
 RETENTION_ONLINE: Final = 0
@@ -59,12 +65,26 @@ class EngineConfig:
     seed: int = 0
     synced: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuse what no engine can do.
+
+        Raises:
+            ValueError: a field is out of its range.
+        """
+        if not 1 <= self.ttl_ticks <= TTL_MS_MAX // TICK_MS_MIN:
+            raise ValueError(f"a ttl is between 1 and {TTL_MS_MAX // TICK_MS_MIN} ticks, not {self.ttl_ticks}")
+        if self.retention_ticks not in (None, RETENTION_ONLINE) and self.retention_ticks < self.ttl_ticks:
+            raise ValueError(f"a retention is at least the ttl of {self.ttl_ticks} ticks, not {self.retention_ticks}")
+        if not 0 <= self.seed <= 2**64 - 1:
+            raise ValueError(f"a hash seed has 64 bits, {self.seed} does not fit")
+
 
 class Transition(NamedTuple):
     """One change of one user's status, emitted exactly once.
 
-    `tick` is when it became true: the stamp of the heartbeat or sign-off, or the deadline of the timeout; for a sign-off
-    with grace, the end of the grace. It never goes back for one user.
+    `tick` is when it became true: the stamp of the heartbeat or sign-off, but no earlier than the tick of the last
+    `advance`, where old news come in; or the deadline of the timeout; for a sign-off with grace, the end of the grace. It
+    never goes back for one user.
     """
 
     id: Id
@@ -131,13 +151,14 @@ class Engine(Protocol):
         A sign-off with grace is requested at `tick - age_ticks`. If nothing came after it, `advance` applies it at the end
         of the grace: the register gets the tick of the *request*, the transition the end of the grace. If the timeout's
         deadline is not later than that end, the timeout does the work and the sign-off is dropped. A second request before
-        that keeps the earlier end and the later tick of request; a sign-off without grace drops one that waits.
+        that keeps the earlier end and the later tick of request; one older than the register says nothing. A sign-off
+        without grace drops one that waits, unless it is older than the register.
 
         Of a user without a register a sign-off writes nothing in a synced slot, and a register (so that older news cannot
         bring the user online) in an unsynced one. In `online` retention a user who timed out has no register.
 
         Returns:
-            How many users went offline by it at once.
+            How many users went offline by it at once, in synced slots or not.
         """
         ...
 
@@ -148,12 +169,12 @@ class Engine(Protocol):
     def last_seen(self, ids: IdBatch) -> array[int]:
         """The register's tick of each id (type code 'q'), or -1 where there is none to be told.
 
-        That is: never seen, or in `online` retention not online, or `engine.tick - last_hb` above the retention.
+        That is: never seen; or not online, and in `online` retention or with `engine.tick - last_hb` above the retention.
         """
         ...
 
     def count(self, slots: Iterable[int] | None = None) -> int:
-        """Users online: in all (O(1)), or in these slots."""
+        """Users online: in all (O(1)), or in these slots (each counts once)."""
         ...
 
     def scan(self, cursor: int, limit: int, slots: Iterable[int] | None = None) -> tuple[int | None, list[Id]]:
@@ -177,7 +198,7 @@ class Engine(Protocol):
                 it by one page.
 
         Returns:
-            Whether everything due is emitted. If False, call again; the tick may be the same or later.
+            Whether everything due is emitted. If False, there may be more: call again; the tick may be the same or later.
         """
         ...
 
@@ -205,8 +226,9 @@ class Engine(Protocol):
         """Merge copies from elsewhere: for each, the later of it and the own register wins, at a tie the sign-off.
 
         A copy that brings a user online or offline is a transition like any other (reason `HEARTBEAT` or `SIGN_OFF`). A
-        copy of an unknown user is stored if `export_slot` would send it out again. The same copies merged any number of
-        times change nothing.
+        copy of an unknown user is stored if it brings the user online, or would be kept (see above). The same copies
+        merged any number of times at the same tick change nothing. A heartbeat later than a sign-off that waits for its
+        grace drops it.
 
         Returns:
             How many registers changed.

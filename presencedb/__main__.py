@@ -1,0 +1,3 @@
+from presencedb.cli.main import main
+
+main()

@@ -1,0 +1,158 @@
+"""Every command of the command line: what it is for, how it is called, where its code is.
+
+Help and shell completion work from this table alone, so that they load neither a client nor a server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One command.
+
+    Attributes:
+        section: the heading under which `presencedb --help` lists it.
+        line: what it does, in one line.
+        text: what else a newcomer should know; paragraphs are divided by empty lines.
+        examples: lines to paste, each with what it is for.
+        takes_ids: it takes ids as arguments, `-` among them for those on stdin.
+    """
+
+    name: str
+    section: str
+    line: str
+    text: str = ""
+    examples: tuple[tuple[str, str], ...]
+    takes_ids: bool = False
+
+    @property
+    def module(self) -> str:
+        """Where `run(settings, ids)` is."""
+        return f"presencedb.cli.{self.name.replace('-', '_')}"
+
+
+_IDS: Final = (
+    "An ID is a number or text. - reads ids from stdin, divided by blanks or newlines, any number of them. "
+    "Ids that begin with a dash go after --."
+)
+_ENTRIES: Final = (
+    Entry(
+        name="serve",
+        section="Servers",
+        line="Run a node and the HTTP gateway in one process. Start here.",
+        text="Prints one line on stdout once it serves, with the real ports: ready tcp=127.0.0.1:7411 http=127.0.0.1:7412. "
+        "Logs go to stderr. SIGTERM and SIGINT let open requests finish; SIGHUP reads tokens, keys and certificates anew.",
+        examples=(
+            ("presencedb serve", "on 127.0.0.1, ports 7411 and 7412"),
+            ("presencedb serve --ttl 60 --retention 30d", "offline after a minute, last seen for a month"),
+            ("presencedb serve --config presencedb.toml", "options from a file"),
+        ),
+    ),
+    Entry(
+        name="node",
+        section="Servers",
+        line="Run a node alone: MessagePack-RPC over TCP or a Unix socket.",
+        text="The same as serve without HTTP, for gateways that run elsewhere.",
+        examples=(
+            ("presencedb node --listen 127.0.0.1:7411 --unix /run/presencedb.sock", "TCP and a Unix socket"),
+            ("presencedb node --listen 0.0.0.0:7411 --token-file tokens", "for other machines: with tokens"),
+        ),
+    ),
+    Entry(
+        name="gateway",
+        section="Servers",
+        line="Run the HTTP gateway alone, in front of a node elsewhere.",
+        examples=(
+            ("presencedb gateway --url presence://10.0.0.5:7411 --token-file token", "plain HTTP on 127.0.0.1:7412"),
+            ("presencedb gateway --http 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem --api-keys keys", "for everybody"),
+        ),
+    ),
+    Entry(
+        name="heartbeat",
+        section="Users",
+        line="Mark users alive.",
+        text=_IDS,
+        examples=(
+            ("presencedb heartbeat 42 alice", "both are online from now on, for a ttl"),
+            ("presencedb heartbeat --every 10s 42", "keeps 42 online until ^C"),
+            ("presencedb heartbeat - < ids.txt", "as many as the file has"),
+        ),
+        takes_ids=True,
+    ),
+    Entry(
+        name="offline",
+        section="Users",
+        line="Sign users off.",
+        text=_IDS,
+        examples=(
+            ("presencedb offline 42", "at once"),
+            ("presencedb offline --grace 12s 42", "unless another device of 42 beats within 12 seconds"),
+        ),
+        takes_ids=True,
+    ),
+    Entry(
+        name="status",
+        section="Users",
+        line="Ask who is online: online, offline or unknown.",
+        text=_IDS,
+        examples=(
+            ("presencedb status 42 alice", "a line for each"),
+            ("presencedb status --json 42", '{"id": "42", "online": true}; null is unknown'),
+            ("presencedb status - < friends.txt", "ids from a file"),
+        ),
+        takes_ids=True,
+    ),
+    Entry(
+        name="last-seen",
+        section="Users",
+        line="Ask when users were last heard of.",
+        text="The time of the last heartbeat or sign-off, in UTC, or a dash: never, or longer ago than --retention of the "
+        f"server keeps.\n\n{_IDS}",
+        examples=(("presencedb last-seen alice", "2026-01-31T12:00:00.250Z"),),
+        takes_ids=True,
+    ),
+    Entry(
+        name="count",
+        section="Everybody",
+        line="Count the users online.",
+        examples=(("presencedb count", "one number"),),
+    ),
+    Entry(
+        name="online",
+        section="Everybody",
+        line="List the users online.",
+        text="Who is online all the while is listed exactly once. Characters that would disturb a terminal are written as "
+        "escapes; --json has every id exactly.",
+        examples=(
+            ("presencedb online", "an id a line"),
+            ("presencedb online --limit 10 --json", "ten of them, as JSON"),
+        ),
+    ),
+    Entry(
+        name="follow",
+        section="Everybody",
+        line="Print every change of status as it happens, until ^C.",
+        text="With --json each line carries a cursor; --cursor goes on after it.",
+        examples=(
+            ("presencedb follow", "time, id, online or offline, and why"),
+            ("presencedb follow --json | jq -r 'select(.online == false).id'", "who went offline"),
+        ),
+    ),
+    Entry(
+        name="info",
+        section="The server",
+        line="Look inside a server: users, memory, connections, lateness, stalls.",
+        examples=(("presencedb info", "a line for each counter"), ("presencedb info --json", "for a program")),
+    ),
+    Entry(
+        name="ping",
+        section="The server",
+        line="See whether a server answers, and how fast.",
+        examples=(("presencedb ping --url presence://10.0.0.5:7411", "exit status 0 if it does"),),
+    ),
+)
+CATALOG: Final = {entry.name: entry for entry in _ENTRIES}
+"""Every command, by name, in the order of the help."""

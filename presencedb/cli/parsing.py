@@ -1,0 +1,171 @@
+"""The table of options and the catalog of commands, made into click commands: parsing, help, completion.
+
+Values stay text here; `settings.py` parses them, wherever they come from, with the same messages.
+"""
+
+# ruff: noqa: ARG002 - methods of click are overridden with the whole of their signature
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from presencedb.cli.catalog import CATALOG, Entry
+from presencedb.config import OPTIONS, Group, Option, options_of
+from presencedb.settings import nearest, read_settings
+from presencedb.version import __version__
+
+HELP_WIDTH = 110
+SOURCES = "Each option is also a variable (--ttl: PRESENCEDB_TTL) and a key of the TOML file of --config (ttl = 30)."
+COMPLETION = 'Shell completion, for bash (zsh and fish likewise): eval "$(_PRESENCEDB_COMPLETE=bash_source presencedb)"'
+
+
+class TableOption(click.Option):
+    """A flag out of the table of options."""
+
+    def __init__(self, option: Option[Any]) -> None:
+        self.row = option
+        default = f"  [default: {option.default_text}]" if option.default_text else ""
+        names = f"{option.flag}/--no-{option.name}" if not option.metavar else option.flag
+        super().__init__(
+            [names, option.name.replace("-", "_")],
+            default=None,
+            metavar=option.metavar or None,
+            help=option.help + default,
+        )
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The words it takes, or names of files where it takes a file."""
+        if self.row.metavar in ("FILE", "PATH"):
+            return [CompletionItem(incomplete, type="file")]
+        return [CompletionItem(choice) for choice in self.row.choices if choice.startswith(incomplete)]
+
+
+class CatalogCommand(click.Command):
+    """A command out of the catalog; its code is loaded when it runs."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        params: list[click.Parameter] = [TableOption(option) for option in options_of(entry.name)]
+        if entry.takes_ids:
+            params.append(click.Argument(["ids"], nargs=-1, metavar="ID..."))
+        super().__init__(
+            entry.name,
+            params=params,
+            callback=self._run,
+            help=f"{entry.line}\n\n{entry.text}",
+            short_help=entry.line,
+        )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise click.UsageError(_no_such_option(error.option_name, self.name or ""), ctx) from None
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for group in Group:
+            rows = [
+                record
+                for param in self.get_params(ctx)
+                if isinstance(param, TableOption) and param.row.group is group
+                for record in [param.get_help_record(ctx)]
+                if record is not None
+            ]
+            if rows:
+                with formatter.section(group.value):
+                    formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Examples"):
+            formatter.write_dl(self.entry.examples)
+        formatter.write_paragraph()
+        formatter.write_text(SOURCES)
+
+    def _run(self, ids: tuple[str, ...] = (), **given: str | bool | None) -> None:
+        if self.entry.takes_ids and not ids:
+            raise click.UsageError("it takes at least one ID, or - to read them from stdin")
+        flags = {
+            name.replace("_", "-"): str(value).lower() if isinstance(value, bool) else value
+            for name, value in given.items()
+            if value is not None
+        }
+        settings = read_settings(self.entry.name, flags, os.environ)
+        importlib.import_module(self.entry.module).run(settings, ids)
+
+
+class Root(click.Group):
+    """`presencedb` itself: finds commands in the catalog."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "presencedb",
+            invoke_without_command=True,
+            callback=click.pass_context(_without_command),
+            help="The store behind the green dot: who is online, for many users, with offline events on time.",
+            params=[click.Option(["--version"], is_flag=True, help="Show the version.")],
+        )
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(CATALOG)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = CATALOG.get(cmd_name)
+        return CatalogCommand(entry) if entry is not None else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        command = self.get_command(ctx, name)
+        if command is None and not ctx.resilient_parsing:
+            raise click.UsageError(f"no such command {name}{nearest(name, CATALOG)}", ctx)
+        return name, command, args[1:]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise click.UsageError(_no_such_option(error.option_name, ""), ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section in dict.fromkeys(entry.section for entry in CATALOG.values()):
+            with formatter.section(section):
+                formatter.write_dl([(entry.name, entry.line) for entry in CATALOG.values() if entry.section == section])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Examples"):
+            formatter.write_dl(
+                [
+                    ("presencedb serve", "start a server"),
+                    ("presencedb heartbeat 42", "in another terminal: 42 is online"),
+                    ("presencedb status 42", "ask"),
+                    ("presencedb COMMAND --help", "more about a command"),
+                ]
+            )
+        formatter.write_paragraph()
+        formatter.write_text(COMPLETION)
+
+
+def _without_command(ctx: click.Context, version: bool) -> None:
+    if version:
+        click.echo(f"presencedb {__version__}")
+        ctx.exit()
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(2)
+
+
+def _no_such_option(name: str, command: str) -> str:
+    """A message for an unknown flag: who takes it, if anybody does, else what is near."""
+    row = OPTIONS.get(name.removeprefix("--").removeprefix("no-"))
+    if row is not None:
+        takers = ", ".join(taker for taker in CATALOG if taker in row.commands)
+        return (
+            f"no option {name} here; it goes behind {takers}"
+            if not command
+            else (f"{command} has no option {name}; it belongs to {takers}")
+        )
+    known = [option.flag for option in options_of(command)] if command else ["--version", "--help"]
+    return f"no such option {name}{nearest(name, [*known, '--help'])}"

@@ -1,0 +1,37 @@
+"""What all tests share: the header of a run, hypothesis profiles, the runner of async tests, the list of missing programs."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+from hypothesis import settings
+
+import presencedb
+from tests.support import programs
+
+pytest_plugins = ["pytester", "tests.support.async_tests"]
+
+settings.register_profile("default", deadline=None, print_blob=True)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
+settings.register_profile("heavy", settings.get_profile("default"), max_examples=2_000)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_report_header() -> str:
+    implementation = os.environ.get("PRESENCEDB_IMPL")
+    chosen = f"{implementation} (forced)" if implementation else "default"
+    return f"presencedb {presencedb.__version__}: implementation {chosen}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    missing: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+        if programs.REASON in reason:
+            missing[reason.removeprefix("Skipped: ")] += 1
+    if missing:
+        terminalreporter.section("not tested here, for want of a program")
+        for reason, count in sorted(missing.items()):
+            terminalreporter.line(f"{count} {'test' if count == 1 else 'tests'}: {reason}")

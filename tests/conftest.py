@@ -1,4 +1,4 @@
-"""What all tests share: the header of a run, hypothesis profiles, the runner of async tests, the list of missing programs."""
+"""What all tests share: the header of a run, hypothesis profiles, the async tests, the list of missing programs."""
 
 from __future__ import annotations
 

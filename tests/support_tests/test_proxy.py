@@ -128,7 +128,7 @@ def test_a_cut_ends_a_stalled_connection_too(proxy: HostileProxy, client: socket
 
 def test_it_refuses_until_told_otherwise(proxy: HostileProxy) -> None:
     proxy.refuse()
-    with socket.create_connection(proxy.address, timeout=20) as refused, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), socket.create_connection(proxy.address, timeout=20) as refused:
         refused.recv(1)
     proxy.refuse(False)
     with socket.create_connection(proxy.address, timeout=20) as client:
@@ -141,7 +141,7 @@ def test_a_server_that_is_gone_resets_the_client() -> None:
         address = gone.getsockname()
     with (
         HostileProxy(address) as proxy,
-        socket.create_connection(proxy.address, timeout=20) as client,
         pytest.raises(ConnectionResetError),
+        socket.create_connection(proxy.address, timeout=20) as client,
     ):
         client.recv(1)

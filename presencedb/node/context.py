@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from presencedb.credentials import Credentials
+from presencedb.credentials import ALL_RIGHTS, Credentials, Right
 from presencedb.engine import Engine
 from presencedb.node.counters import Counters
 from presencedb.node.followers import Followers
@@ -42,3 +42,10 @@ class NodeContext:
     credentials: Credentials | None = None
     stopping: bool = False
     info: Callable[[], dict[str, Any]]
+
+    def rights_of(self, token_digest: bytes | None) -> frozenset[Right] | None:
+        """What a caller may do who has shown this token, or none; None: nothing before it shows a good one."""
+        if self.credentials is None:
+            return ALL_RIGHTS
+        principal = self.credentials.find_digest(token_digest) if token_digest is not None else None
+        return principal.rights if principal is not None else None

@@ -51,7 +51,7 @@ class Information:
             **self._work(),
             "transitions": self.feed.transitions,
             "timeouts": stats.timeouts,
-            "lateness_ticks": _histogram(stats.lateness_ticks),
+            "lateness_ms": self._lateness_ms(stats.lateness_ticks),
             **self._time(),
             "followers": len(self.followers),
             "feed_events": self.feed.event_count,
@@ -84,8 +84,8 @@ class Information:
             "wall_clock_error_ms": self.wall_time.error_ms,
         }
 
-
-def _histogram(counts: tuple[int, ...]) -> dict[str, int]:
-    """How many timeouts were emitted in fewer than 1, 2, 4, ... ticks after their deadline, each counted once."""
-    labels = [f"<{2**i}" for i in range(len(counts) - 1)] + [f">={2 ** (len(counts) - 2)}"]
-    return dict(zip(labels, counts, strict=True))
+    def _lateness_ms(self, counts: tuple[int, ...]) -> dict[str, int]:
+        """How many timeouts came at most so many milliseconds after their deadline, each counted once."""
+        # The engine's bucket i holds those of fewer than 2**i ticks.
+        bounds = [str(self.settings.tick_ms * (2**i - 1)) for i in range(len(counts) - 1)]
+        return dict(zip([*bounds, "inf"], counts, strict=True))

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from presencedb.clock import Clock, SystemClock
-from presencedb.credentials import ALL_RIGHTS, Credentials, Right
+from presencedb.credentials import Credentials, Right
 from presencedb.engine import IMPLEMENTATION, Engine, EngineConfig, create_engine
 from presencedb.limits import FEED_LINGER_MS, SECOND_MS, SLOT_COUNT, TICK_AGE_MS_MAX, TICK_ORIGIN
 from presencedb.node.context import NodeContext
@@ -45,7 +45,6 @@ class Node:
     def __init__(self, settings: NodeSettings, *, clock: Clock | None = None) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
-        self._credentials = settings.credentials
         self._parts: _Parts | None = None
         self._adopting: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -63,7 +62,6 @@ class Node:
             parts.listener.stop()
             raise
         self._parts = parts
-        self.set_credentials(self._credentials)
         parts.ticker.start()
         log.info(
             "node started",
@@ -80,15 +78,16 @@ class Node:
         if parts is None or self._draining:
             return
         self._draining = True
-        deadline_s = parts.hub.loop.time() + self._settings.drain_timeout_ms / SECOND_MS
+        timeout_ms = self._settings.drain_timeout_ms
+        deadline_s = parts.hub.loop.time() + timeout_ms / SECOND_MS
         parts.listener.stop()
-        all_answered = await parts.hub.wait_until_quiet(self._settings.drain_timeout_ms)
-        parts.context.stopping = True
-        await parts.hub.close(max(0, int((deadline_s - parts.hub.loop.time()) * SECOND_MS)))
         for task in self._adopting:
             task.cancel()
+        # Half of the time for clients that go on sending; after it, what they have sent is refused instead of served.
+        parts.context.stopping = not await parts.hub.wait_until_quiet(timeout_ms // 2)
+        await parts.hub.close(max(0, int((deadline_s - parts.hub.loop.time()) * SECOND_MS)))
         parts.ticker.stop()
-        log.info("node stopped", node=self._settings.node_id, all_answered=all_answered)
+        log.info("node stopped", node=self._settings.node_id, all_served=not parts.context.stopping)
 
     @property
     def tcp_address(self) -> tuple[str, int] | None:
@@ -118,11 +117,26 @@ class Node:
         task.add_done_callback(self._adopting.discard)
 
     def set_credentials(self, credentials: Credentials | None) -> None:
-        """Ask for these tokens from now on. Connections that have shown a token keep what it gave them."""
-        self._credentials = credentials
-        if self._parts is not None:
-            self._parts.context.credentials = credentials
-            self._parts.listener.rights = ALL_RIGHTS if credentials is None else None
+        """Ask for these tokens from now on; None: for none.
+
+        Connections are judged anew by the token that they have shown. One that may do less than before is closed, so that
+        nothing it has asked for earlier goes on.
+
+        Raises:
+            RuntimeError: the node is not started.
+        """
+        if self._parts is None:
+            raise RuntimeError("the node is not started")
+        context = self._parts.context
+        context.credentials = credentials
+        self._parts.listener.rights = context.rights_of(None)
+        for connection in self._parts.hub.connections:
+            if connection.own_rights:
+                continue
+            rights_before = connection.rights or frozenset()
+            connection.rights = context.rights_of(connection.token_digest)
+            if rights_before - (connection.rights or frozenset()):
+                connection.close()
 
 
 class _Parts:
@@ -162,9 +176,11 @@ class _Parts:
             counters=counters,
             run=run,
             seed=seed,
+            credentials=settings.credentials,
             info=information.take,
         )
-        self.listener = Listener(self.hub, Dispatcher(self.context))
+        self.listener = Listener(self.hub, Dispatcher(self.context), self.context.rights_of(None))
+        self._publishing_rest = False
 
     async def listen(self, settings: NodeSettings) -> None:
         """Open the doors that the settings name."""
@@ -187,10 +203,12 @@ class _Parts:
     def _publish(self, tick: int) -> None:
         all_encoded = self._feed.publish(tick)
         self._followers.pump_all()
-        if not all_encoded:
+        if not all_encoded and not self._publishing_rest:
+            self._publishing_rest = True
             self.hub.loop.call_soon(self._publish_rest)
 
     def _publish_rest(self) -> None:
+        self._publishing_rest = False
         self._publish(self.ticker.now())
 
 

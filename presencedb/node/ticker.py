@@ -94,15 +94,16 @@ class Ticker:
             self._catching_up.cancel()
 
     def _wake(self) -> None:
-        tick = self.now()
-        if tick - self._last_tick > STALL_TICKS:
+        if self.now() - self._last_tick > STALL_TICKS:
             self._catching_up = self._hub.loop.create_task(self._catch_up())
         else:
-            self._step(tick)
+            self._step()
 
     async def _catch_up(self) -> None:
         all_read = await self._hub.wait_until_quiet(STALL_READ_MS_MAX)
-        tick = self.now()
+        self._step(all_read=all_read)
+
+    def _hold(self, tick: int, *, all_read: bool) -> None:
         jump = tick - self._last_tick
         stall_ms = self._scale.duration_ms(jump)
         self.stalls += 1
@@ -110,11 +111,13 @@ class Ticker:
         self.hold_until_tick = max(self.hold_until_tick, tick + min(jump, self._engine.config.ttl_ticks))
         self._engine.hold_timeouts(self.hold_until_tick)
         log.warning("the node was away: timeouts are held", stall_ms=stall_ms, hold_ms=self.hold_ms, all_input_read=all_read)
-        self._step(tick)
 
-    def _step(self, tick: int) -> None:
+    def _step(self, *, all_read: bool = True) -> None:
+        tick = self.now()
         all_emitted = True
         try:
+            if tick - self._last_tick > STALL_TICKS:
+                self._hold(tick, all_read=all_read)
             all_emitted = self._engine.advance(tick, expiry_count_max=EXPIRIES_PER_TURN_MAX)
             if tick != self._last_tick:
                 self._last_tick = tick

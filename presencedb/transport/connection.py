@@ -58,10 +58,14 @@ class Connection(asyncio.BufferedProtocol):
 
     Attributes:
         rights: what the caller may do; None while it has not shown a token that it needs.
+        own_rights: whether these were given to this very connection, so that no token changes them.
+        token_digest: of the token that it has shown.
     """
 
-    def __init__(self, hub: Hub, service: Service, rights: frozenset[Right] | None) -> None:
+    def __init__(self, hub: Hub, service: Service, rights: frozenset[Right] | None, *, own_rights: bool = False) -> None:
         self.rights = rights
+        self.own_rights = own_rights
+        self.token_digest: bytes | None = None
         self._hub = hub
         self._service = service
         self._session = ServerSession()
@@ -123,7 +127,7 @@ class Connection(asyncio.BufferedProtocol):
         """Write what has been collected."""
         self._dirty = False
         transport = self._transport
-        if transport is None:
+        if transport is None or transport.is_closing():
             return
         if self._out_bytes:
             data = self._out[0] if len(self._out) == 1 else b"".join(self._out)

@@ -37,6 +37,11 @@ class Hub:
         self._turn_scheduled = False
 
     @property
+    def connections(self) -> list[Connection]:
+        """Those there are at this moment."""
+        return list(self._connections)
+
+    @property
     def connection_count(self) -> int:
         return len(self._connections)
 
@@ -81,14 +86,14 @@ class Hub:
         return True
 
     async def close(self, timeout_ms: int) -> None:
-        """Close every connection once its output is written, or after the timeout without that."""
-        for connection in list(self._connections):
+        """Read no more; close each connection once what it has sent is answered and written, or after the timeout."""
+        for connection in self.connections:
             connection.close()
         try:
             async with asyncio.timeout(timeout_ms / SECOND_MS):
                 await self._gone.wait()
         except TimeoutError:
-            for connection in list(self._connections):
+            for connection in self.connections:
                 connection.abort()
             await self._gone.wait()
 

@@ -27,8 +27,8 @@ class Listener:
     token first.
     """
 
-    def __init__(self, hub: Hub, service: Service) -> None:
-        self.rights: frozenset[Right] | None = None
+    def __init__(self, hub: Hub, service: Service, rights: frozenset[Right] | None) -> None:
+        self.rights = rights
         self._hub = hub
         self._service = service
         self._servers: list[asyncio.Server] = []
@@ -76,7 +76,9 @@ class Listener:
     async def adopt(self, sock: socket.socket, rights: frozenset[Right]) -> None:
         """Serve a socket that is connected already, such as one end of a pair."""
         sock.setblocking(False)
-        await self._hub.loop.connect_accepted_socket(lambda: Connection(self._hub, self._service, rights), sock)
+        await self._hub.loop.connect_accepted_socket(
+            lambda: Connection(self._hub, self._service, rights, own_rights=True), sock
+        )
 
     def stop(self) -> None:
         """Accept nobody any more. Connections that are there stay."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from presencedb.credentials import digest_of
 from presencedb.errors import Unauthenticated
 from presencedb.limits import (
     FRAME_BYTES_MAX,
@@ -26,13 +27,15 @@ LIMITS = {
 
 
 def handle(context: NodeContext, connection: Connection, request: Request) -> None:
-    """A token that is not known leaves the connection with the rights it had."""
+    """A token that is not known leaves the connection as it was."""
     token = request.options.token
-    if token is not None and context.credentials is not None:
-        principal = context.credentials.find(token)
-        if principal is None:
+    if token is not None and not connection.own_rights:
+        digest = digest_of(token)
+        rights = context.rights_of(digest)
+        if rights is None:
             raise Unauthenticated("this token is not known")
-        connection.rights = principal.rights
+        connection.rights = rights
+        connection.token_digest = digest
     settings = context.settings
     connection.reply(
         request,

@@ -46,14 +46,17 @@ class Credentials:
     """A set of secrets. Only their digests are kept, so no log, dump or error can show one."""
 
     def __init__(self, entries: Iterable[tuple[str, Principal]]) -> None:
-        self._principals = [(_digest(secret), principal) for secret, principal in entries]
+        self._principals = [(digest_of(secret), principal) for secret, principal in entries]
 
     def __len__(self) -> int:
         return len(self._principals)
 
     def find(self, secret: str) -> Principal | None:
         """Whom this secret names, or None. Takes the same time whichever matches, or none."""
-        digest = _digest(secret)
+        return self.find_digest(digest_of(secret))
+
+    def find_digest(self, digest: bytes) -> Principal | None:
+        """As `find`, for whoever kept the digest of a secret that was shown, to ask again when the secrets have changed."""
         found = None
         for known, principal in self._principals:
             if hmac.compare_digest(known, digest):
@@ -126,5 +129,6 @@ def _parse_rights(text: str, where: str) -> frozenset[Right]:
     return frozenset(Right(name) for name in names)
 
 
-def _digest(secret: str) -> bytes:
+def digest_of(secret: str) -> bytes:
+    """What is kept of a secret."""
     return hashlib.sha256(secret.encode(errors="surrogatepass")).digest()

@@ -61,6 +61,9 @@ OPTION_TEXT_BYTES_MAX: Final = 8 * KIB
 METHOD_BYTES_MAX: Final = 64
 """What an error repeats of an unknown method's name."""
 REQUESTS_IN_FLIGHT_MAX: Final = 1024
+"""Requests of one connection that wait for their answers; further ones are refused as `busy`."""
+REPLIES_OWED_MAX: Final = 2 * REQUESTS_IN_FLIGHT_MAX
+"""Replies that wait for an earlier one, refusals counted. At this many nothing more is read from the connection."""
 MSGID_MAX: Final = 2**32 - 1
 SCAN_LIMIT_MAX: Final = 10_000
 CURSOR_BYTES_MAX: Final = 4 * KIB
@@ -125,7 +128,7 @@ HTTP_KEEP_ALIVE_S: Final = 75.0
 HTTP_BODY_WAIT_S: Final = 20.0
 """How long the rest of a body may take once the head is there."""
 HTTP_LINGER_S: Final = 2.0
-"""How long what a client still sends is read and dropped after the answer that ends its connection, so that the answer arrives."""
+"""How long what a client still sends is dropped after the answer that ends its connection, so that the answer arrives."""
 JWT_SECRET_BYTES_MIN: Final = 32
 """An HS256 secret is at least as long as its hash (RFC 7518, section 3.2)."""
 JWT_RSA_BITS_MIN: Final = 2048
@@ -143,4 +146,3 @@ assert WRITE_LOW_WATER_BYTES < WRITE_HIGH_WATER_BYTES
 assert HTTP_IDS_MAX <= IDS_PER_FRAME_MAX
 assert FEED_FRAME_EVENTS_MAX <= FOLLOW_QUEUE_CHANGES_MAX
 assert BACKOFF_BASE_MS <= BACKOFF_CAP_MS
-assert HTTP_FIELD_BYTES_MAX != HTTP_LINE_BYTES_MAX

@@ -5,6 +5,7 @@ Each parser raises `ValueError` with what it takes, worded to stand behind the v
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -160,3 +161,13 @@ def parse_http_url(text: str) -> str:
     if not re.match(r"https?://[^/\s]+", text):
         raise ValueError("it takes a URL such as https://login.example.com/.well-known/jwks.json")
     return text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine and nothing else: `localhost`, 127.0.0.0/8 or ::1."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,4 +1,4 @@
-"""What all tests share: the header of a run, hypothesis profiles, the runner of async tests, the list of missing programs."""
+"""What all tests share: the header of a run, hypothesis profiles, the async tests, the list of missing programs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ pytest_plugins = ["pytester", "tests.support.async_tests"]
 
 settings.register_profile("default", deadline=None, print_blob=True)
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
+settings.register_profile("quick", settings.get_profile("ci"), max_examples=10)
 settings.register_profile("heavy", settings.get_profile("default"), max_examples=2_000)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 

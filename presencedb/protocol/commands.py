@@ -121,10 +121,11 @@ def read_params(command: Command, values: list[Any]) -> Params:
         TooLarge: more ids than a batch may have.
     """
     positional = values
-    options = Options()
-    if values and isinstance(values[-1], dict):
+    if values and type(values[-1]) is dict:
         positional = values[:-1]
         options = _read_options(command, values[-1])
+    else:
+        options = Options()
     if not len(command.params) - command.optional <= len(positional) <= len(command.params):
         raise BadRequest(f"{command.name} takes {command.usage}, not {len(positional)} positional parameters")
     params = Params(_NO_IDS, None, 0, options)
@@ -155,8 +156,10 @@ def _read_cursor(value: Any) -> str | None:
 
 
 def _read_int(name: str, value: Any, low: int, high: int) -> int:
-    if type(value) is not int or not low <= value <= high:
+    if type(value) is not int:
         raise BadRequest(f"{name} is an integer between {low} and {high}")
+    if not low <= value <= high:
+        raise BadRequest(f"{name} is an integer between {low} and {high}, not {value}")
     return value
 
 
@@ -177,8 +180,10 @@ def _checked_text(name: str, value: str, bytes_max: int) -> str:
 
 
 def _read_slots(name: str, value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list) or len(value) > SLOT_COUNT:
-        raise BadRequest(f"{name} is an array of at most {SLOT_COUNT} slots")
+    if not isinstance(value, list):
+        raise BadRequest(f"{name} is an array of slots")
+    if len(value) > SLOT_COUNT:
+        raise TooLarge(f"{name} has at most {SLOT_COUNT} slots, not {len(value)}")
     slots = tuple(_read_int("a slot", slot, 0, SLOT_COUNT - 1) for slot in value)
     if len(set(slots)) != len(slots):
         raise BadRequest("a slot is named twice")

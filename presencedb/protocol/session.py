@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from presencedb.errors import Busy, Error
-from presencedb.limits import MSGID_MAX, REQUESTS_IN_FLIGHT_MAX
+from presencedb.limits import MSGID_MAX, REPLIES_OWED_MAX, REQUESTS_IN_FLIGHT_MAX, WRITE_HIGH_WATER_BYTES
 from presencedb.protocol.codec_python import (
     ClientDecoder,
     ServerDecoder,
@@ -26,23 +25,21 @@ from presencedb.protocol.codec_python import (
 from presencedb.protocol.messages import Malformed, Notification, Request, Response
 
 
-@dataclass(slots=True)
-class _Answered:
-    """The place, among requests that wait for their answers, of a frame that was refused at once."""
-
-    reply: bytes | None
-
-
 class ServerSession:
     """The server's end: requests come out in order, and their replies go out in that order, whenever they are given.
 
-    Frames that cannot be taken are answered here, in their place, and never reach the caller.
+    Frames that cannot be taken are answered here, in their place, and never reach the caller. What a client can make a
+    session hold is bounded: beyond `REQUESTS_IN_FLIGHT_MAX` requests that wait for their answers, further ones are refused;
+    and when twice as many replies are owed, or much output has not been taken, the session is `full` and gives out nothing
+    until that has changed. Who owns the socket then reads no more from it.
     """
 
     def __init__(self) -> None:
         self._decoder = ServerDecoder()
-        self._unanswered: deque[Request | _Answered] = deque()
+        self._owed: deque[Request | bytes] = deque()  # requests in order, and the replies to frames refused between them
         self._out: list[bytes] = []
+        self._encoded_bytes = 0  # replies and notifications that have not been taken, those held by order included
+        self._refused_count = 0  # frames refused since output was last taken
         self.bad_notifications = 0
         """Notifications that were dropped because something in them was wrong."""
         self.protocol_error: Error | None = None
@@ -54,24 +51,37 @@ class ServerSession:
             self._decoder.feed(data)
 
     def next_request(self) -> Request | None:
-        """The next sound request or notification, or None until more bytes come."""
-        while self.protocol_error is None:
+        """The next sound request or notification; None until more bytes come, or while the session is `full`."""
+        while self.protocol_error is None and not self.full:
             message = self._decoder.next_message()
             if message is None:
                 return None
             if isinstance(message, Malformed):
-                self._reject(message)
+                self._refuse(message)
                 continue
             if message.msgid is None:
                 return message
-            if len(self._unanswered) >= REQUESTS_IN_FLIGHT_MAX:
-                waiting = len(self._unanswered)
-                self._unanswered.append(message)
-                self.fail(message, Busy(f"at most {REQUESTS_IN_FLIGHT_MAX} requests in flight, {waiting} are waiting"))
+            waiting = len(self._owed)
+            if waiting >= REQUESTS_IN_FLIGHT_MAX:
+                busy = Busy(f"at most {REQUESTS_IN_FLIGHT_MAX} requests in flight, {waiting} are waiting")
+                self._refuse(Malformed(message.msgid, busy, fatal=False))
                 continue
-            self._unanswered.append(message)
+            self._owed.append(message)
             return message
         return None
+
+    @property
+    def full(self) -> bool:
+        """Whether requests are held back although more may be there.
+
+        It ends by taking `data_to_send`, or by answers to the requests that wait. Then call `next_request` again: it may
+        have something without more bytes.
+        """
+        return (
+            self._encoded_bytes >= WRITE_HIGH_WATER_BYTES
+            or len(self._owed) >= REPLIES_OWED_MAX
+            or self._refused_count >= REQUESTS_IN_FLIGHT_MAX
+        )
 
     def reply(self, request: Request, result: Any) -> None:
         """Answer a request. A notification gets no answer, so this does nothing then."""
@@ -93,38 +103,44 @@ class ServerSession:
     def push(self, frame: bytes) -> None:
         """Send an encoded notification, after the replies given so far."""
         self._out.append(frame)
+        self._encoded_bytes += len(frame)
 
     def data_to_send(self) -> bytes:
         """Take what is to be sent."""
         data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
         self._out.clear()
+        self._encoded_bytes -= len(data)
+        self._refused_count = 0
         return data
 
     @property
     def drained(self) -> bool:
         """Whether every request has its answer on the way."""
-        return not self._unanswered
+        return not self._owed
 
     def _answer(self, request: Request, frame: bytes) -> None:
-        unanswered = self._unanswered
-        if unanswered[0] is request:
-            unanswered.popleft()
-            self._out.append(frame)
-            while unanswered and (reply := unanswered[0].reply) is not None:
-                unanswered.popleft()
-                self._out.append(reply)
-        else:
-            request.reply = frame
+        self._encoded_bytes += len(frame)
+        request.reply = frame
+        owed = self._owed
+        while owed:
+            first = owed[0]
+            reply = first if isinstance(first, bytes) else first.reply
+            if reply is None:
+                return
+            owed.popleft()
+            self._out.append(reply)
 
-    def _reject(self, malformed: Malformed) -> None:
+    def _refuse(self, malformed: Malformed) -> None:
+        self._refused_count += 1
         if malformed.fatal:
             self.protocol_error = malformed.error
         if malformed.msgid is None:
             self.bad_notifications += not malformed.fatal
             return
         frame = encode_error(malformed.msgid, malformed.error)
-        if self._unanswered:
-            self._unanswered.append(_Answered(frame))
+        self._encoded_bytes += len(frame)
+        if self._owed:
+            self._owed.append(frame)
         else:
             self._out.append(frame)
 

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -15,7 +15,7 @@ DEADLINE_S: Final = 20.0
 PAUSE_S: Final = 0.01
 
 
-def wait_until(predicate: Callable[[], T], deadline_s: float = DEADLINE_S, *, what: str = "the condition") -> T:
+def wait_until(predicate: Callable[[], T | None], deadline_s: float = DEADLINE_S, *, what: str = "the condition") -> T:
     """Call `predicate` until it gives something true, and return that.
 
     Raises:
@@ -31,9 +31,17 @@ def wait_until(predicate: Callable[[], T], deadline_s: float = DEADLINE_S, *, wh
         time.sleep(PAUSE_S)
 
 
+@overload
 async def wait_until_async(
-    predicate: Callable[[], T | Awaitable[T]], deadline_s: float = DEADLINE_S, *, what: str = "the condition"
-) -> T:
+    predicate: Callable[[], Awaitable[T | None]], deadline_s: float = DEADLINE_S, *, what: str = "the condition"
+) -> T: ...
+@overload
+async def wait_until_async(
+    predicate: Callable[[], T | None], deadline_s: float = DEADLINE_S, *, what: str = "the condition"
+) -> T: ...
+async def wait_until_async(
+    predicate: Callable[[], Any], deadline_s: float = DEADLINE_S, *, what: str = "the condition"
+) -> Any:
     """As `wait_until`, in a coroutine; `predicate` may be a plain function or give an awaitable."""
     end = time.monotonic() + deadline_s
     while True:

@@ -1,0 +1,36 @@
+"""`presencedb follow`: every change of status, as it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from presencedb.cli.calls import run_call
+from presencedb.cli.output import STATUS_WORDS, id_shown, print_json, print_line, time_shown
+from presencedb.client.aio import AsyncClient
+from presencedb.config import CURSOR, JSON
+from presencedb.ids import id_text
+from presencedb.settings import Settings
+
+
+def run(settings: Settings, _arguments: Sequence[str]) -> None:
+    """Carry the command out."""
+    run_call(settings, lambda db: _print_changes(db, cursor=settings[CURSOR], as_json=settings[JSON]))
+
+
+async def _print_changes(db: AsyncClient, *, cursor: str | None, as_json: bool) -> None:
+    changes = db.follow(cursor)
+    async for change in changes:
+        at = time_shown(change.at)
+        if as_json:
+            print_json(
+                {
+                    "cursor": changes.cursor,
+                    "id": id_text(change.id),
+                    "online": change.online,
+                    "at": at,
+                    "reason": change.reason,
+                },
+                flush=True,
+            )
+        else:
+            print_line(at, id_shown(change.id), STATUS_WORDS[change.online], change.reason, flush=True)

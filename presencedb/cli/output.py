@@ -1,0 +1,56 @@
+"""What a command answers on stdout: lines for a person, or JSON for a program.
+
+A text id may hold any character. In lines for a person those that would break the line or drive the terminal are written
+as escapes; JSON has every id exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from datetime import datetime
+from typing import Any, Final
+
+from presencedb.ids import Id, id_text
+
+STATUS_WORDS: Final = {True: "online", False: "offline", None: "unknown"}
+_UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_TURNS_TEXT_ROUND: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Marks that change the direction of writing, so that a line can read as another than it is."""
+
+
+def print_line(*fields: str, flush: bool = False) -> None:
+    """A line of fields, divided by tabs."""
+    _write("\t".join(fields), flush)
+
+
+def print_json(value: Any, *, flush: bool = False) -> None:
+    """A JSON document on a line of its own."""
+    _write(json.dumps(value, ensure_ascii=False), flush)
+
+
+def id_shown(user_id: Id) -> str:
+    """An id for a terminal."""
+    text = id_text(user_id)
+    return text if text.isascii() and text.isprintable() else "".join(map(_char_shown, text))
+
+
+def time_shown(moment: datetime) -> str:
+    """A moment in UTC, to the millisecond: `2026-01-31T12:00:00.250Z`."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def note(message: str) -> None:
+    """A remark of a client command, on stderr."""
+    print(f"presencedb: {message}", file=sys.stderr, flush=True)
+
+
+def _write(line: str, flush: bool) -> None:
+    print(line, flush=flush)
+
+
+def _char_shown(char: str) -> str:
+    if unicodedata.category(char) in _UNSAFE_CATEGORIES or char in _TURNS_TEXT_ROUND:
+        return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return char

@@ -1,0 +1,75 @@
+"""Everything that goes wrong over HTTP is answered in one form: `application/problem+json` (RFC 9457), never a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+from aiohttp import web
+from multidict import CIMultiDict
+
+from presencedb.errors import Denied, Error, Unauthenticated
+
+PROBLEM_TYPE: Final = "application/problem+json"
+_DETAIL_CHARS_MAX: Final = 500
+_RETRY_AFTER_S: Final = "1"
+
+HEADERS: Final = CIMultiDict(
+    {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Server": "presencedb"},
+)
+"""What every answer carries: presence is never to be cached, and no answer is to be taken for another type."""
+
+
+class Problem(Exception):
+    """An answer that is an error, raised by whoever notices.
+
+    Args:
+        detail: a sentence for a person, with the limit and the value where there is one.
+        code: a word for programs; without it, the status in words ("not_found").
+        headers: what the answer carries besides.
+    """
+
+    def __init__(self, status: int, detail: str, *, code: str = "", headers: Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(detail)
+        self.status = HTTPStatus(status)
+        self.detail = detail
+        self.code = code or self.status.phrase.lower().replace(" ", "_").replace("-", "_")
+        self.headers = tuple(headers)
+
+    def response(self) -> web.Response:
+        return web.Response(status=self.status, body=self.body(), headers=self.all_headers())
+
+    def all_headers(self) -> CIMultiDict[str]:
+        headers = HEADERS.copy()
+        headers.extend(self.headers)
+        headers["Content-Type"] = PROBLEM_TYPE
+        return headers
+
+    def body(self) -> bytes:
+        return msgspec.json.encode(
+            {
+                "type": "about:blank",
+                "title": self.status.phrase,
+                "status": int(self.status),
+                "code": self.code,
+                "detail": _sendable(self.detail),
+            }
+        )
+
+
+def problem_of(error: Error) -> Problem:
+    """What an error of the node, or on the way to it, is over HTTP."""
+    if isinstance(error, Unauthenticated | Denied):
+        # It is the gateway whom the node refused, not the caller: 401 or 403 would have them look for a mistake of theirs.
+        return Problem(HTTPStatus.BAD_GATEWAY, f"the node refused this gateway: {error.message}", code=error.code)
+    headers = [("Retry-After", _RETRY_AFTER_S)] if error.http_status == HTTPStatus.SERVICE_UNAVAILABLE else []
+    return Problem(error.http_status, error.message, code=error.code, headers=headers)
+
+
+def _sendable(text: str) -> str:
+    # A detail may repeat what was sent: not all of it, and nothing that is not valid UTF-8.
+    if len(text) > _DETAIL_CHARS_MAX:
+        text = f"{text[:_DETAIL_CHARS_MAX]}..."
+    return text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,14 @@
+"""heartbeat: users are alive."""
+
+from __future__ import annotations
+
+from presencedb.node.context import NodeContext
+from presencedb.protocol.messages import Request
+from presencedb.transport.connection import Connection
+
+
+def handle(context: NodeContext, connection: Connection, request: Request) -> None:
+    """Answers how many of them came online by it."""
+    context.counters.heartbeats += len(request.ids)
+    age_ticks = context.scale.ticks(request.options.age_ms)
+    connection.reply(request, context.engine.heartbeat(request.ids, context.ticker.now(), age_ticks=age_ticks))

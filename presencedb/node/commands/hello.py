@@ -1,0 +1,53 @@
+"""hello: the caller introduces itself and may show a token; the node says what it promises."""
+
+from __future__ import annotations
+
+from presencedb.credentials import digest_of
+from presencedb.errors import Unauthenticated
+from presencedb.limits import (
+    FRAME_BYTES_MAX,
+    GRACE_MS_MAX,
+    HEARTBEATS_PER_TTL,
+    IDS_PER_FRAME_MAX,
+    REQUESTS_IN_FLIGHT_MAX,
+    SCAN_LIMIT_MAX,
+)
+from presencedb.node.context import NodeContext
+from presencedb.protocol.messages import PROTOCOL_VERSION, Request
+from presencedb.transport.connection import Connection
+from presencedb.version import __version__
+
+LIMITS = {
+    "frame_bytes": FRAME_BYTES_MAX,
+    "ids_per_frame": IDS_PER_FRAME_MAX,
+    "requests_in_flight": REQUESTS_IN_FLIGHT_MAX,
+    "scan_limit": SCAN_LIMIT_MAX,
+    "grace_ms": GRACE_MS_MAX,
+}
+
+
+def handle(context: NodeContext, connection: Connection, request: Request) -> None:
+    """A token that is not known leaves the connection as it was."""
+    token = request.options.token
+    if token is not None and not connection.own_rights:
+        digest = digest_of(token)
+        rights = context.rights_of(digest)
+        if rights is None:
+            raise Unauthenticated("this token is not known")
+        connection.rights = rights
+        connection.token_digest = digest
+    settings = context.settings
+    connection.reply(
+        request,
+        {
+            "protocol": PROTOCOL_VERSION,
+            "version": __version__,
+            "node": settings.node_id,
+            "run": context.run,
+            "ttl_ms": settings.ttl_ms,
+            "tick_ms": settings.tick_ms,
+            "heartbeat_interval_ms": settings.ttl_ms // HEARTBEATS_PER_TTL,
+            "retention": settings.retention_name,
+            "limits": LIMITS,
+        },
+    )

@@ -1,0 +1,13 @@
+"""status: who is online?"""
+
+from __future__ import annotations
+
+from presencedb.node.context import NodeContext
+from presencedb.protocol.messages import Request
+from presencedb.transport.connection import Connection
+
+
+def handle(context: NodeContext, connection: Connection, request: Request) -> None:
+    """Answers true, false or nil for each id, in order."""
+    context.counters.statuses += len(request.ids)
+    connection.reply_statuses(request, context.engine.status(request.ids))

@@ -1,0 +1,51 @@
+"""What the handlers of commands work with: one node's parts, joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from presencedb.credentials import ALL_RIGHTS, Credentials, Right
+from presencedb.engine import Engine
+from presencedb.node.counters import Counters
+from presencedb.node.followers import Followers
+from presencedb.node.settings import NodeSettings
+from presencedb.node.tick_scale import TickScale
+from presencedb.node.ticker import Ticker
+from presencedb.node.wall_time import WallTime
+
+
+@dataclass(slots=True, kw_only=True)
+class NodeContext:
+    """One node, as its commands see it.
+
+    Attributes:
+        run: names this start of the node; another start has another.
+        seed: of the hash.
+        address: where clients reach it; empty: nowhere but from inside this process.
+        credentials: None: no token is needed.
+        stopping: requests are not served any more.
+        info: takes the counters of all parts.
+    """
+
+    settings: NodeSettings
+    engine: Engine
+    ticker: Ticker
+    scale: TickScale
+    wall_time: WallTime
+    followers: Followers
+    counters: Counters
+    run: str
+    seed: int
+    address: str = ""
+    credentials: Credentials | None = None
+    stopping: bool = False
+    info: Callable[[], dict[str, Any]]
+
+    def rights_of(self, token_digest: bytes | None) -> frozenset[Right] | None:
+        """What a caller may do who has shown this token, or none; None: nothing before it shows a good one."""
+        if self.credentials is None:
+            return ALL_RIGHTS
+        principal = self.credentials.find_digest(token_digest) if token_digest is not None else None
+        return principal.rights if principal is not None else None

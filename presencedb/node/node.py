@@ -1,0 +1,222 @@
+"""A node: one engine, served. Joins the parts, starts and stops them.
+
+A heartbeat's way: bytes -> connection -> session -> dispatcher -> command -> engine. What changed by it waits in the engine
+until the ticker, or a new follower, has the feed take it; the feed encodes it and the followers get it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from typing import Final
+
+import structlog
+
+from presencedb.clock import Clock, SystemClock
+from presencedb.credentials import Credentials, Right
+from presencedb.engine import IMPLEMENTATION, Engine, EngineConfig, create_engine
+from presencedb.limits import FEED_LINGER_MS, SECOND_MS, SLOT_COUNT, TICK_AGE_MS_MAX, TICK_ORIGIN
+from presencedb.node.context import NodeContext
+from presencedb.node.counters import Counters
+from presencedb.node.dispatch import Dispatcher
+from presencedb.node.feed import Feed
+from presencedb.node.followers import Followers
+from presencedb.node.information import Information
+from presencedb.node.settings import NodeSettings
+from presencedb.node.tick_scale import TickScale
+from presencedb.node.ticker import Ticker
+from presencedb.node.wall_time import WallTime
+from presencedb.transport.hub import Hub
+from presencedb.transport.listener import Listener
+from presencedb.transport.loop import loop_name
+
+__all__ = ["Node", "NodeSettings"]
+
+log = structlog.get_logger()
+
+_SEED_BITS: Final = 64
+_RUN_BYTES: Final = 8
+
+
+class Node:
+    """One node. Made in any context, started and stopped once, in one loop."""
+
+    def __init__(self, settings: NodeSettings, *, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._parts: _Parts | None = None
+        self._adopting: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    async def start(self) -> None:
+        """Listen and tick.
+
+        Raises:
+            ListenError: an address is taken or not of this machine.
+        """
+        parts = _Parts(self._settings, self._clock)
+        try:
+            await parts.listen(self._settings)
+        except BaseException:
+            parts.listener.stop()
+            raise
+        self._parts = parts
+        parts.ticker.start()
+        log.info(
+            "node started",
+            node=self._settings.node_id,
+            run=parts.context.run,
+            address=parts.context.address,
+            engine=IMPLEMENTATION,
+            loop=loop_name(),
+        )
+
+    async def stop(self) -> None:
+        """Accept nobody any more, answer what has come in, and close, all within the drain timeout."""
+        parts = self._parts
+        if parts is None or self._draining:
+            return
+        self._draining = True
+        timeout_ms = self._settings.drain_timeout_ms
+        deadline_s = parts.hub.loop.time() + timeout_ms / SECOND_MS
+        parts.listener.stop()
+        for task in self._adopting:
+            task.cancel()
+        # Half of the time for clients that go on sending; after it, what they have sent is refused instead of served.
+        parts.context.stopping = not await parts.hub.wait_until_quiet(timeout_ms // 2)
+        await parts.hub.close(max(0, int((deadline_s - parts.hub.loop.time()) * SECOND_MS)))
+        parts.ticker.stop()
+        log.info("node stopped", node=self._settings.node_id, all_served=not parts.context.stopping)
+
+    @property
+    def tcp_address(self) -> tuple[str, int] | None:
+        """Where it listens, with the real port; None: nowhere on TCP."""
+        return self._parts.tcp_address if self._parts is not None else None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it serves: it has started, does not stop, and its ticks move."""
+        return self._parts is not None and not self._draining and self.tick_age_ms <= TICK_AGE_MS_MAX
+
+    @property
+    def tick_age_ms(self) -> int:
+        """How long ago the last tick was, in a healthy node about a tick at most."""
+        return self._parts.ticker.age_ms if self._parts is not None else 0
+
+    def accept(self, sock: socket.socket, rights: frozenset[Right]) -> None:
+        """Serve a connected socket of this process, such as one end of a pair, with these rights.
+
+        Raises:
+            RuntimeError: the node is not started.
+        """
+        if self._parts is None:
+            raise RuntimeError("the node is not started")
+        task = self._parts.hub.loop.create_task(self._parts.listener.adopt(sock, rights))
+        self._adopting.add(task)
+        task.add_done_callback(self._adopting.discard)
+
+    def set_credentials(self, credentials: Credentials | None) -> None:
+        """Ask for these tokens from now on; None: for none.
+
+        Connections are judged anew by the token that they have shown. One that may do less than before is closed, so that
+        nothing it has asked for earlier goes on.
+
+        Raises:
+            RuntimeError: the node is not started.
+        """
+        if self._parts is None:
+            raise RuntimeError("the node is not started")
+        context = self._parts.context
+        context.credentials = credentials
+        self._parts.listener.rights = context.rights_of(None)
+        for connection in self._parts.hub.connections:
+            if connection.own_rights:
+                continue
+            rights_before = connection.rights or frozenset()
+            connection.rights = context.rights_of(connection.token_digest)
+            if rights_before - (connection.rights or frozenset()):
+                connection.close()
+
+
+class _Parts:
+    """What there is of a node while it runs."""
+
+    def __init__(self, settings: NodeSettings, clock: Clock) -> None:
+        scale = TickScale(settings.tick_ms)
+        self.hub = Hub()
+        self.tcp_address: tuple[str, int] | None = None
+        seed = secrets.randbits(_SEED_BITS) if settings.seed is None else settings.seed
+        run = secrets.token_hex(_RUN_BYTES)
+        self._engine = _make_engine(settings, scale, seed)
+        self._warm_until_tick = TICK_ORIGIN + scale.ticks(settings.ttl_ms) if settings.warm_up else None
+        self.ticker = Ticker(self._engine, clock, scale, self.hub, self._each_tick)
+        self._wall_time = WallTime(clock, settings.tick_ms, TICK_ORIGIN, self.ticker.start_ns)
+        self._feed = Feed(self._engine, self._wall_time, run, scale.ticks(FEED_LINGER_MS))
+        self._followers = Followers(self._feed)
+        counters = Counters()
+        information = Information(
+            settings=settings,
+            run=run,
+            engine=self._engine,
+            ticker=self.ticker,
+            hub=self.hub,
+            feed=self._feed,
+            followers=self._followers,
+            wall_time=self._wall_time,
+            counters=counters,
+        )
+        self.context = NodeContext(
+            settings=settings,
+            engine=self._engine,
+            ticker=self.ticker,
+            scale=scale,
+            wall_time=self._wall_time,
+            followers=self._followers,
+            counters=counters,
+            run=run,
+            seed=seed,
+            credentials=settings.credentials,
+            info=information.take,
+        )
+        self.listener = Listener(self.hub, Dispatcher(self.context), self.context.rights_of(None))
+        self._publishing_rest = False
+
+    async def listen(self, settings: NodeSettings) -> None:
+        """Open the doors that the settings name."""
+        if settings.listen is not None:
+            self.tcp_address = await self.listener.listen_tcp(*settings.listen, settings.ssl_context)
+            self.context.address = "{}:{}".format(*self.tcp_address)
+        if settings.unix_path is not None:
+            await self.listener.listen_unix(settings.unix_path)
+            self.context.address = self.context.address or f"unix:{settings.unix_path}"
+
+    def _each_tick(self, tick: int) -> None:
+        self._wall_time.observe()
+        if self._warm_until_tick is not None and tick > self._warm_until_tick:
+            self._warm_until_tick = None
+            self._engine.set_synced(range(SLOT_COUNT), synced=True)
+            # What happened while it was unknown was told nobody: who follows reads the state anew.
+            self._feed.cut()
+        self._publish(tick)
+
+    def _publish(self, tick: int) -> None:
+        all_encoded = self._feed.publish(tick)
+        self._followers.pump_all()
+        if not all_encoded and not self._publishing_rest:
+            self._publishing_rest = True
+            self.hub.loop.call_soon(self._publish_rest)
+
+    def _publish_rest(self) -> None:
+        self._publishing_rest = False
+        self._publish(self.ticker.now())
+
+
+def _make_engine(settings: NodeSettings, scale: TickScale, seed: int) -> Engine:
+    config = EngineConfig(
+        ttl_ticks=scale.ticks(settings.ttl_ms),
+        retention_ticks=None if settings.retention_ms is None else scale.ticks(settings.retention_ms),
+        seed=seed,
+        synced=not settings.warm_up,
+    )
+    return create_engine(config, tick=TICK_ORIGIN)

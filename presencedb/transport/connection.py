@@ -1,0 +1,279 @@
+"""One connection: an asyncio protocol that drives a `ServerSession` and hands its requests to a service.
+
+Requests are served at once, in the order in which they came. What bounds a connection:
+
+- *its share of a turn*: after `TURN_REQUESTS_MAX` requests or `TURN_IDS_MAX` ids the others have their turn;
+- *write pressure*: while more than `WRITE_HIGH_WATER_BYTES` of answers wait for a client that does not read, no further
+  request is taken from the session, whatever it holds already, and nothing is read from the socket. So a connection keeps at
+  most one read of input and one frame that is not whole yet, and of output twice the high water and the one answer that
+  went over it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import structlog
+
+from presencedb.credentials import Right
+from presencedb.errors import Error
+from presencedb.limits import (
+    KEEPALIVE_IDLE_S,
+    KEEPALIVE_INTERVAL_S,
+    KEEPALIVE_PROBES,
+    TURN_IDS_MAX,
+    TURN_REQUESTS_MAX,
+    WRITE_HIGH_WATER_BYTES,
+    WRITE_LOW_WATER_BYTES,
+)
+from presencedb.protocol.messages import Request
+from presencedb.protocol.session import ServerSession
+
+if TYPE_CHECKING:
+    from presencedb.transport.hub import Hub
+
+log = structlog.get_logger()
+
+
+class Service(Protocol):
+    """What stands behind connections: a node, a router, a test."""
+
+    def serve(self, connection: Connection, request: Request) -> None:
+        """Take a request. It is answered through the connection, at once or later; must not raise."""
+        ...
+
+    def has_room(self, connection: Connection) -> None:
+        """`Connection.room` was found to be False by the service; now there is room again."""
+        ...
+
+    def closed(self, connection: Connection) -> None:
+        """The connection is gone."""
+        ...
+
+
+class Connection(asyncio.BufferedProtocol):
+    """The server's end of one connection.
+
+    Attributes:
+        rights: what the caller may do; None while it has not shown a token that it needs.
+        own_rights: whether these were given to this very connection, so that no token changes them.
+        token_digest: of the token that it has shown.
+    """
+
+    def __init__(self, hub: Hub, service: Service, rights: frozenset[Right] | None, *, own_rights: bool = False) -> None:
+        self.rights = rights
+        self.own_rights = own_rights
+        self.token_digest: bytes | None = None
+        self._hub = hub
+        self._service = service
+        self._session = ServerSession()
+        self._transport: asyncio.Transport | None = None
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._dirty = False  # the hub will flush this
+        self._unfinished = False  # the session may hold more requests; until they are done nothing is read
+        self._scheduled = False  # the hub will go on with them
+        self._pressed = False  # the transport holds more than the high water
+        self._held_back = False  # the service waits for room
+        self._reading = True
+        self._ended = False  # no more input is wanted: the peer's end, a protocol error, or a close from here
+
+    @property
+    def peer(self) -> str:
+        """The other end, for logs: `127.0.0.1:40312`, or `unix`."""
+        name = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "unix"
+
+    @property
+    def bad_notifications(self) -> int:
+        """Notifications that were dropped because something in them was wrong."""
+        return self._session.bad_notifications
+
+    # --- what a service does ---------------------------------------------------------------------------------------
+
+    def reply(self, request: Request, result: Any) -> None:
+        """Answer a request; nothing happens where it was a notification."""
+        self._session.reply(request, result)
+        self._answered()
+
+    def reply_statuses(self, request: Request, statuses: bytes) -> None:
+        """Answer a request with an array of true, false and nil, from one `Status` byte each."""
+        self._session.reply_statuses(request, statuses)
+        self._answered()
+
+    def fail(self, request: Request, error: Error) -> None:
+        """Answer a request with an error; where it was a notification it is counted."""
+        self._session.fail(request, error)
+        self._answered()
+
+    def push(self, frame: bytes) -> None:
+        """Send an encoded notification, after the replies given so far."""
+        self._session.push(frame)
+        self._collect()
+
+    @property
+    def room(self) -> bool:
+        """Whether a service may push. If not, it is told by `has_room` when it may."""
+        if self._pressed or self._out_bytes >= WRITE_HIGH_WATER_BYTES:
+            self._held_back = True
+            return False
+        return True
+
+    # --- what the hub does -----------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write what has been collected."""
+        self._dirty = False
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._out_bytes:
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            self._out_bytes = 0
+            transport.write(data)
+        if self._ended and not self._unfinished and self._session.drained:
+            transport.close()
+        elif self._held_back and not self._pressed:
+            self._held_back = False
+            self._service.has_room(self)
+
+    def go_on(self) -> None:
+        """Take up the requests that were left over."""
+        self._scheduled = False
+        if self._transport is not None:
+            self._work()
+
+    def close(self) -> None:
+        """Read no more; close when everything answered so far has been written."""
+        if not self._ended:
+            self._end()
+
+    def abort(self) -> None:
+        """Close at once, whatever is left to write."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- what asyncio calls ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES, low=WRITE_LOW_WATER_BYTES)
+        _tune(transport.get_extra_info("socket"))
+        self._hub.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
+        self._transport = None
+        self._ended = True
+        self._out.clear()
+        self._out_bytes = 0
+        self._hub.remove(self)
+        self._service.closed(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio names it
+        return self._hub.read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._hub.reads += 1
+        self._session.receive_data(self._hub.read_buffer[:nbytes])
+        if not self._unfinished:
+            self._work()
+
+    def eof_received(self) -> bool:
+        if self._transport is None:
+            return False
+        self._ended = True
+        if not self._unfinished:
+            self.flush()
+        # Plain sockets stay open for the answers that are still to be written. TLS cannot be closed on one side only.
+        return self._transport is not None and self._transport.get_extra_info("sslcontext") is None
+
+    def pause_writing(self) -> None:
+        self._pressed = True
+        self._update_reading()
+
+    def resume_writing(self) -> None:
+        self._pressed = False
+        self._update_reading()
+        self._schedule_rest()
+        if self._held_back:
+            self._mark_dirty()
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        """Serve what the session holds, within this connection's share of the turn."""
+        session, serve = self._session, self._service.serve
+        requests_left, ids_left = TURN_REQUESTS_MAX, TURN_IDS_MAX
+        self._unfinished = False
+        while not self._pressed and self._out_bytes < WRITE_HIGH_WATER_BYTES and requests_left > 0 and ids_left > 0:
+            request = session.next_request()
+            if request is None:
+                self._unfinished = session.full
+                self._collect()
+                if session.protocol_error is not None and not self._ended:
+                    self._hub.protocol_errors += 1
+                    log.info("connection refused for what it sent", peer=self.peer, error=str(session.protocol_error))
+                    self._end()
+                break
+            requests_left -= 1
+            ids_left -= len(request.ids)
+            serve(self, request)
+        else:
+            self._unfinished = True
+        self._schedule_rest()
+        if self._ended:
+            self._mark_dirty()
+        self._update_reading()
+
+    def _collect(self) -> None:
+        data = self._session.data_to_send()
+        if data and self._transport is not None:
+            self._out.append(data)
+            self._out_bytes += len(data)
+            self._mark_dirty()
+
+    def _answered(self) -> None:
+        self._collect()
+        if self._unfinished:
+            self._schedule_rest()
+
+    def _schedule_rest(self) -> None:
+        # A session that is still full waits for answers to earlier requests; whoever gives one comes by here again.
+        if self._unfinished and not self._scheduled and not self._pressed and not self._session.full:
+            self._scheduled = True
+            self._hub.mark_unfinished(self)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._update_reading()
+        self._mark_dirty()
+
+    def _mark_dirty(self) -> None:
+        if not self._dirty:
+            self._dirty = True
+            self._hub.mark_dirty(self)
+
+    def _update_reading(self) -> None:
+        transport = self._transport
+        reading = not (self._pressed or self._unfinished or self._ended)
+        if transport is None or transport.is_closing() or reading == self._reading:
+            return
+        self._reading = reading
+        if reading:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+
+
+def _tune(sock: socket.socket) -> None:
+    """Small answers leave at once, and a peer that vanished is noticed."""
+    if sock.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)

@@ -1,0 +1,112 @@
+"""What all connections of one loop share: the buffer that reads land in, the one flush a turn, and the counters.
+
+A *turn* is what the loop does between two looks at its sockets. Whatever is answered or pushed in a turn is written at the
+beginning of the next one, in one write a connection; what a connection could not get done within its share of a turn goes
+on after that, so that everybody else has been served in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from presencedb.limits import READ_BUFFER_BYTES, SECOND_MS, STALL_QUIET_TURNS
+
+if TYPE_CHECKING:
+    from presencedb.transport.connection import Connection
+
+
+class Hub:
+    """The connections of one loop."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.read_buffer = memoryview(bytearray(READ_BUFFER_BYTES))
+        """Where every read lands. Its bytes are consumed before the loop reads again."""
+        self.connections_total = 0
+        self.reads = 0
+        """Reads of sockets that brought something, since the start."""
+        self.protocol_errors = 0
+        """Connections that were closed for what they sent."""
+        self._bad_notifications_of_lost = 0
+        self._connections: set[Connection] = set()
+        self._gone = asyncio.Event()
+        self._gone.set()
+        self._dirty: list[Connection] = []
+        self._unfinished: list[Connection] = []
+        self._turn_scheduled = False
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Those there are at this moment."""
+        return list(self._connections)
+
+    @property
+    def connection_count(self) -> int:
+        return len(self._connections)
+
+    @property
+    def bad_notifications(self) -> int:
+        """Notifications that were dropped because something in them was wrong."""
+        return self._bad_notifications_of_lost + sum(connection.bad_notifications for connection in self._connections)
+
+    def add(self, connection: Connection) -> None:
+        """A connection was made."""
+        self._connections.add(connection)
+        self.connections_total += 1
+        self._gone.clear()
+
+    def remove(self, connection: Connection) -> None:
+        """A connection is lost."""
+        self._bad_notifications_of_lost += connection.bad_notifications
+        self._connections.discard(connection)
+        if not self._connections:
+            self._gone.set()
+
+    def mark_dirty(self, connection: Connection) -> None:
+        """Flush this connection at the beginning of the next turn."""
+        self._dirty.append(connection)
+        self._schedule_turn()
+
+    def mark_unfinished(self, connection: Connection) -> None:
+        """Go on with this connection's requests in the next turn, after the flush."""
+        self._unfinished.append(connection)
+        self._schedule_turn()
+
+    async def wait_until_quiet(self, timeout_ms: int) -> bool:
+        """Let the loop turn until it finds no input and nothing is left to do, or the time is up; returns which."""
+        deadline = self.loop.time() + timeout_ms / SECOND_MS
+        quiet_turns = 0
+        while quiet_turns < STALL_QUIET_TURNS:
+            if self.loop.time() >= deadline:
+                return False
+            reads = self.reads
+            await asyncio.sleep(0)
+            quiet_turns = quiet_turns + 1 if self.reads == reads and not self._turn_scheduled else 0
+        return True
+
+    async def close(self, timeout_ms: int) -> None:
+        """Read no more; close each connection once what it has sent is answered and written, or after the timeout."""
+        for connection in self.connections:
+            connection.close()
+        try:
+            async with asyncio.timeout(timeout_ms / SECOND_MS):
+                await self._gone.wait()
+        except TimeoutError:
+            for connection in self.connections:
+                connection.abort()
+            await self._gone.wait()
+
+    def _schedule_turn(self) -> None:
+        if not self._turn_scheduled:
+            self._turn_scheduled = True
+            self.loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_scheduled = False
+        dirty, self._dirty = self._dirty, []
+        unfinished, self._unfinished = self._unfinished, []
+        for connection in dirty:
+            connection.flush()
+        for connection in unfinished:
+            connection.go_on()

@@ -193,14 +193,34 @@ ALWAYS_INLINE int line_find(const unsigned char *line, int kind, uint32_t head, 
     return -1;
 }
 
-/* The index of an empty place, or -1. */
-ALWAYS_INLINE int line_find_empty(const unsigned char *line, int kind) {
-    for (unsigned index = 0; index < line_entries(kind); index++) {
-        if (line_time(line, kind, index) == TIME_EMPTY) {
-            return (int)index;
-        }
+#if LINE_SSE2
+/* Which of four times are empty, one bit each. */
+ALWAYS_INLINE uint32_t line_four_empty(const unsigned char *times) {
+    const __m128i four = _mm_loadu_si128((const __m128i *)times);
+    return (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(four, _mm_set1_epi32(-1))));
+}
+#endif
+
+/* The empty places, one bit each. */
+ALWAYS_INLINE uint32_t line_empty(const unsigned char *line, int kind) {
+    const unsigned char *times = line + line_times_at(kind);
+#if LINE_SSE2
+    /* The last four overlap those before them. */
+    const unsigned last = line_entries(kind) - 4;
+    const uint32_t ends = line_four_empty(times) | line_four_empty(times + 4 * last) << last;
+    return kind == KIND_INT32 ? ends | line_four_empty(times + 16) << 4 : ends;
+#else
+    uint32_t mask = 0;
+    for (unsigned i = 0; i < line_entries(kind); i++) {
+        mask |= (uint32_t)(load32(times + 4 * i) == TIME_EMPTY) << i;
     }
-    return -1;
+    return mask;
+#endif
+}
+
+/* The places that are taken, one bit each. */
+ALWAYS_INLINE uint32_t line_taken(const unsigned char *line, int kind) {
+    return ~line_empty(line, kind) & ((1U << line_entries(kind)) - 1);
 }
 
 ALWAYS_INLINE void line_put_mark(unsigned char *line, int kind, unsigned index, uint32_t mark) {

@@ -47,9 +47,11 @@ static inline unsigned page_room(int kind, unsigned line_count) {
     return line_count <= 2 ? places : (places * load + 255) >> 8;
 }
 
-/* The next larger number of lines: one more up to 32, then in steps of a 16th to a 32nd. */
+#ifndef STEP
+#define STEP 3
+#endif
 static inline unsigned page_lines_after(unsigned line_count) {
-    return line_count < 32 ? line_count + 1 : line_count + (1U << (27 - __builtin_clz(line_count)));
+    return line_count < (2<<STEP) ? line_count + 1 : line_count + (1U << (31 - STEP - __builtin_clz(line_count)));
 }
 
 /* The smallest number of lines that has room for so many users. */
@@ -108,8 +110,8 @@ ALWAYS_INLINE void page_note_travel(struct page *page, int kind, unsigned home, 
 ALWAYS_INLINE struct entry page_take_place(struct page *page, int kind, uint32_t place, uint32_t mark) {
     const unsigned home = page_home(page, place);
     unsigned at = home, distance = 0;
-    int index;
-    while ((index = line_find_empty(page_line(page, kind, at), kind)) < 0) {
+    uint32_t empty;
+    while ((empty = line_empty(page_line(page, kind, at), kind)) == 0) {
         at = page_next_line(page, at);
         distance++;
     }
@@ -117,7 +119,7 @@ ALWAYS_INLINE struct entry page_take_place(struct page *page, int kind, uint32_t
         page_note_travel(page, kind, home, mark, distance);
     }
     page->used++;
-    return (struct entry){page_line(page, kind, at), (unsigned)index};
+    return (struct entry){page_line(page, kind, at), (unsigned)__builtin_ctz(empty)};
 }
 
 ALWAYS_INLINE struct entry page_put(struct page *page, int kind, const struct key *key, uint32_t time) {
@@ -165,10 +167,8 @@ ALWAYS_INLINE unsigned pour_side(const struct pour *pour, uint32_t place) {
 ALWAYS_INLINE void pour_page_of_kind(struct pour *pour, const struct page *from, int kind) {
     for (unsigned at = 0; at < from->line_count; at++) {
         const unsigned char *line = page_line(from, kind, at);
-        for (unsigned index = 0; index < line_entries(kind); index++) {
-            if (line_time(line, kind, index) == TIME_EMPTY) {
-                continue;
-            }
+        for (uint32_t taken = line_taken(line, kind); taken != 0; taken &= taken - 1) {
+            const unsigned index = (unsigned)__builtin_ctz(taken);
             const uint32_t place = line_place(line, kind, index);
             const unsigned side = pour_side(pour, place);
             struct page *to = pour->to[side];
@@ -189,9 +189,17 @@ ALWAYS_INLINE void pour_end_of_kind(struct pour *pour, int kind) {
         const unsigned char *line = pour->guests[i].line;
         const unsigned index = pour->guests[i].index;
         const uint32_t place = line_place(line, kind, index);
-        struct page *to = pour->to[pour_side(pour, place)];
-        const struct entry entry = page_take_place(to, kind, place, line_mark(line, kind, index));
-        line_copy(entry.line, entry.index, line, index, kind);
+        const unsigned side = pour_side(pour, place);
+        struct page *to = pour->to[side];
+        const unsigned home = page_home(to, place);
+        unsigned at = home, distance = 0;
+        while (pour->fill[side][at] == line_entries(kind)) {
+            at = page_next_line(to, at);
+            distance++;
+        }
+        line_copy(page_line(to, kind, at), pour->fill[side][at]++, line, index, kind);
+        page_note_travel(to, kind, home, line_mark(line, kind, index), distance);
+        to->used++;
     }
 }
 
@@ -219,10 +227,8 @@ ALWAYS_INLINE void page_refilter_of_kind(struct page *page, int kind) {
     }
     for (unsigned at = 0; at < page->line_count; at++) {
         const unsigned char *line = page_line(page, kind, at);
-        for (unsigned index = 0; index < line_entries(kind); index++) {
-            if (line_time(line, kind, index) == TIME_EMPTY) {
-                continue;
-            }
+        for (uint32_t taken = line_taken(line, kind); taken != 0; taken &= taken - 1) {
+            const unsigned index = (unsigned)__builtin_ctz(taken);
             const unsigned home = page_home(page, line_place(line, kind, index));
             if (home != at) {
                 const unsigned distance = at > home ? at - home : at + page->line_count - home;

@@ -30,7 +30,7 @@ def run(settings: Settings, arguments: Sequence[str]) -> None:
 async def _beat_once(db: AsyncClient, arguments: Sequence[str], *, as_json: bool) -> None:
     heartbeats = came_online = 0
     async for ids in id_batches(arguments):
-        came_online += await db.heartbeat(*ids)
+        came_online += await db.heartbeat_batch(ids)
         heartbeats += len(ids)
     if as_json:
         print_json({"heartbeats": heartbeats, "came_online": came_online})

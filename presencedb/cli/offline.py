@@ -20,7 +20,7 @@ def run(settings: Settings, arguments: Sequence[str]) -> None:
 async def _sign_off(db: AsyncClient, arguments: Sequence[str], *, grace_ms: int, as_json: bool) -> None:
     sign_offs = went_offline = 0
     async for ids in id_batches(arguments):
-        went_offline += await db.offline(*ids, grace_ms=grace_ms)
+        went_offline += await db.offline_batch(ids, grace_ms=grace_ms)
         sign_offs += len(ids)
     if as_json:
         print_json({"sign_offs": sign_offs, "went_offline": went_offline})

@@ -21,12 +21,16 @@ from presencedb.client.follow import Follow
 from presencedb.client.keep_online import BEAT, Keeper, KeepOnline
 from presencedb.client.url import DEFAULT_URL, TLS_SCHEME, TcpAddress, parse_url
 from presencedb.client.values import ConnectionState, IdLike, ServerInfo
+from presencedb.clock import SystemClock
 from presencedb.credentials import load_token
 from presencedb.errors import BadRequest, ConfigError
 from presencedb.ids import Id
 from presencedb.limits import AGE_MS_MAX, GRACE_MS_MAX, SCAN_LIMIT_MAX
 
 TOKEN_VARIABLE: Final = "PRESENCEDB_TOKEN"  # noqa: S105 - the name of one, not a token
+NS_PER_S: Final = 1_000_000_000
+
+_clock: Final = SystemClock()
 
 _process_marker: list[object] = [object()]
 """Another object in each forked child."""
@@ -84,7 +88,7 @@ class AsyncClient:
             connect_timeout_s: for each address: socket, TLS and hello together.
             timeout_s: for each call, with its retries.
             client_name: what the server's logs call this client.
-            connect: instead of a URL: gives a connected socket, a new one each time. No token is read from the environment then.
+            connect: instead of a URL: gives a connected socket, a new one each time. The environment gives no token then.
             on_state: called with each new `ConnectionState`.
             random: where jitter comes from, for tests.
 
@@ -143,7 +147,7 @@ class AsyncClient:
     # --- writes ------------------------------------------------------------------------------------------------------
 
     async def heartbeat(self, *ids: IdLike, age_ms: int = 0) -> None:
-        """Mark users alive. Calls made in one turn of the loop go out as one frame.
+        """Mark users alive. Calls made in one turn of the loop go out as one frame; they keep the order of the calls.
 
         A heartbeat that was cancelled or failed may have been taken by the server all the same.
 
@@ -157,6 +161,20 @@ class AsyncClient:
         canonical = values.read_ids("heartbeat", ids)
         if canonical:
             await driver.write(BEAT if age_ms == 0 else _write("heartbeat", age_ms, 0), canonical)
+
+    async def heartbeat_batch(self, ids: Iterable[IdLike], *, age_ms: int = 0) -> int:
+        """Mark any number of users alive in frames of their own, and tell how many came online by it.
+
+        The number is what the server says. If an answer got lost and the frame was sent again, whoever came online by the
+        first is not counted.
+
+        Raises:
+            BadRequest: an id or the age is not valid. Nothing of this call was sent.
+        """
+        driver = self._bound()
+        canonical = values.read_ids("heartbeat_batch", ids)
+        write = _write("heartbeat", age_ms, 0, alone=True)
+        return await driver.write(write, canonical) if canonical else 0
 
     async def offline(self, *ids: IdLike, grace_ms: int = 0, age_ms: int = 0) -> None:
         """Sign users off.
@@ -173,6 +191,19 @@ class AsyncClient:
         write = _write("offline", age_ms, grace_ms)
         if canonical:
             await driver.write(write, canonical)
+
+    async def offline_batch(self, ids: Iterable[IdLike], *, grace_ms: int = 0, age_ms: int = 0) -> int:
+        """Sign any number of users off in frames of their own, and tell how many went offline by it at once.
+
+        The number is as good as that of `heartbeat_batch`.
+
+        Raises:
+            BadRequest: an id, the grace or the age is not valid. Nothing of this call was sent.
+        """
+        driver = self._bound()
+        canonical = values.read_ids("offline_batch", ids)
+        write = _write("offline", age_ms, grace_ms, alone=True)
+        return await driver.write(write, canonical) if canonical else 0
 
     def keep_online(self, *ids: IdLike, sign_off: bool = False, grace_ms: int = 0) -> KeepOnline:
         """Beat for users as long as an `async with` block runs, at the interval that the server asks for.
@@ -268,9 +299,9 @@ class AsyncClient:
         """Seconds that a question and its answer take, once there is a connection."""
         driver = self._bound()
         await self.hello()
-        began = driver.loop.time()
+        began_ns = _clock.monotonic_ns()  # the loop's own time may be as coarse as a millisecond
         await driver.call("ping")
-        return driver.loop.time() - began
+        return (_clock.monotonic_ns() - began_ns) / NS_PER_S
 
     async def info(self) -> dict[str, Any]:
         """The server's counters. Needs the right `admin`."""
@@ -301,11 +332,12 @@ class AsyncClient:
         return driver
 
 
-def _write(method: str, age_ms: int, grace_ms: int) -> Write:
+def _write(method: str, age_ms: int, grace_ms: int, *, alone: bool = False) -> Write:
     return Write(
         method,
         values.read_duration_ms("age_ms", age_ms, AGE_MS_MAX),
         values.read_duration_ms("grace_ms", grace_ms, GRACE_MS_MAX),
+        alone,
     )
 
 

@@ -23,11 +23,12 @@ _ALWAYS_FIT_COUNT: Final = FRAME_ID_BYTES_MAX // (ID_TEXT_BYTES_MAX + _ID_HEADER
 
 
 class Write(NamedTuple):
-    """What is written, beside the ids: two writes that are equal can share a frame."""
+    """What is written, beside the ids: two writes that are equal can share a frame, unless they are to stay alone."""
 
     method: str
     age_ms: int = 0
     grace_ms: int = 0
+    alone: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -53,7 +54,7 @@ class Coalescer(Generic[W]):
     def add(self, write: Write, ids: list[Id], waiter: W) -> bool:
         """Add a call with ids that are canonical. Returns whether it is the first since `take`."""
         first = self._last_write is None
-        if write is not self._last_write and write != self._last_write:
+        if write is not self._last_write and (write.alone or write != self._last_write):
             group = Group[W](write)
             self._groups.append(group)
             self._last_write = write

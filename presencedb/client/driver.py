@@ -17,6 +17,7 @@ from presencedb.client.connector import Connector
 from presencedb.client.dial import Greeting, Target
 from presencedb.client.failures import client_closed, copy_of
 from presencedb.client.retry import Attempts
+from presencedb.client.values import read_count
 from presencedb.errors import CallTimeout, Error
 from presencedb.ids import Id
 
@@ -55,8 +56,8 @@ class Driver:
         self.connector: Final = self.new_connector()
         self.closed = False
         self.feeds: Final[set[Feed]] = set()
-        self._writes: Coalescer[asyncio.Future[None]] = Coalescer()
-        self._groups: set[Group[asyncio.Future[None]]] = set()
+        self._writes: Coalescer[asyncio.Future[int]] = Coalescer()
+        self._groups: set[Group[asyncio.Future[int]]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def new_connector(self) -> Connector:
@@ -81,13 +82,14 @@ class Driver:
         attempts = self._attempts()
         return await self._in_frames(ids, lambda part: self._attempt_ids(attempts, method, part))
 
-    def write(self, write: Write, ids: list[Id]) -> asyncio.Future[None]:
+    def write(self, write: Write, ids: list[Id]) -> asyncio.Future[int]:
         """Write about canonical ids, together with what else is written in this turn of the loop.
 
         Returns:
-            What to await: it ends when the server has taken the write, or with the error.
+            What to await: it ends when the server has taken the write, with how many users it changed in all that shared
+            the frame, or with the error.
         """
-        waiter: asyncio.Future[None] = self.loop.create_future()
+        waiter: asyncio.Future[int] = self.loop.create_future()
         if self._writes.add(write, ids, waiter):
             self.loop.call_soon(self._send_writes)
         return waiter
@@ -162,24 +164,25 @@ class Driver:
             self._groups.add(group)
             self.spawn(self._send_group(group), "presencedb-write")
 
-    async def _send_group(self, group: Group[asyncio.Future[None]]) -> None:
+    async def _send_group(self, group: Group[asyncio.Future[int]]) -> None:
         write = group.write
         began = self._attempts(write.age_ms)
 
         async def send(ids: list[Id]) -> tuple[int, Any]:
             attempts = Attempts(began.began_s, began.deadline_s, began.age_ms)
-            return len(ids), await self._attempt(
+            result = await self._attempt(
                 attempts, write.method, lambda now: _write_params(write, ids, attempts.age_to_send_ms(now)), len(ids)
             )
+            return len(ids), read_count(write.method, result)
 
-        error: Error | None = None
+        outcome: int | Error
         try:
-            await self._in_frames(group.ids, send)
+            outcome = sum(changed for _, changed in await self._in_frames(group.ids, send))
         except Error as caught:
-            error = caught
+            outcome = caught
         finally:
             self._groups.discard(group)
-        _settle(group, error)
+        _settle(group, outcome)
 
 
 def _write_params(write: Write, ids: list[Id], age_ms: int) -> tuple[Any, ...]:
@@ -191,11 +194,11 @@ def _write_params(write: Write, ids: list[Id], age_ms: int) -> tuple[Any, ...]:
     return (ids, options) if options else (ids,)
 
 
-def _settle(group: Group[asyncio.Future[None]], error: Error | None) -> None:
+def _settle(group: Group[asyncio.Future[int]], outcome: int | Error) -> None:
     for waiter in group.waiters:
         if waiter.done():
             continue
-        if error is None:
-            waiter.set_result(None)
+        if isinstance(outcome, Error):
+            waiter.set_exception(copy_of(outcome))
         else:
-            waiter.set_exception(copy_of(error))
+            waiter.set_result(outcome)

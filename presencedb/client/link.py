@@ -229,7 +229,7 @@ class Link(asyncio.BufferedProtocol):
     def _hear(self) -> None:
         self._heard_s = self._loop.time()
         if self._liveness is not None:
-            self._liveness.heard_s = self._heard_s
+            self._liveness.hear(self._heard_s)
 
     def _arm_timer(self) -> None:
         assert self._liveness is not None

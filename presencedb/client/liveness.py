@@ -28,8 +28,7 @@ class Liveness:
 
     def __init__(self, heartbeat_interval_ms: int, now_s: float) -> None:
         self.interval_s = min(max(heartbeat_interval_ms, PING_INTERVAL_MS_MIN), PING_INTERVAL_MS_MAX) / SECOND_MS
-        self.heard_s = now_s
-        """When something was last heard; whoever reads the connection sets it."""
+        self._heard_s = now_s
         self._asked_s: float | None = None
         self._last_chance_s: float | None = None
 
@@ -38,12 +37,15 @@ class Liveness:
         """How long after the last byte a dead connection is noticed at the latest."""
         return self.interval_s * 1.5 + LAST_CHANCE_MS / SECOND_MS
 
+    def hear(self, now_s: float) -> None:
+        """Something came from the peer."""
+        self._heard_s = now_s
+        self._asked_s = self._last_chance_s = None
+
     def look(self, now_s: float) -> Verdict:
         """Judge the connection."""
-        if self._asked_s is not None and self.heard_s >= self._asked_s:
-            self._asked_s = self._last_chance_s = None
         if self._asked_s is None:
-            if now_s - self.heard_s < self.interval_s:
+            if now_s - self._heard_s < self.interval_s:
                 return Verdict.WAIT
             self._asked_s = now_s
             return Verdict.PING
@@ -56,7 +58,7 @@ class Liveness:
 
     def suspect(self, asked_s: float, now_s: float) -> None:
         """What was asked then is overdue: if nothing at all was heard since, this is the last chance."""
-        if self.heard_s < asked_s:
+        if self._heard_s <= asked_s:
             self._asked_s = asked_s
             self._last_chance_s = now_s + LAST_CHANCE_MS / SECOND_MS
 
@@ -67,4 +69,4 @@ class Liveness:
             return self._last_chance_s
         if self._asked_s is not None:
             return self._asked_s + self.interval_s / 2
-        return self.heard_s + self.interval_s
+        return self._heard_s + self.interval_s

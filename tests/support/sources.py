@@ -61,8 +61,9 @@ def files(folder: Path, *suffixes: str) -> list[Path]:
 
 @cache
 def modules() -> dict[str, Path]:
-    """Every module of the package by its full name; a compiled one by its `.pyx`."""
-    return {module_name(path): path for path in files(PACKAGE, ".py", ".pyx")}
+    """Every module of the package by its full name; a compiled one by its `.pyx`. A `.pyx` outside a package is a piece that
+    another includes."""
+    return {module_name(path): path for path in files(PACKAGE, ".py", ".pyx") if (path.parent / "__init__.py").exists()}
 
 
 def module_name(path: Path) -> str:

@@ -74,6 +74,6 @@ def _render_text(_logger: object, _method: str, event_dict: MutableMapping[str, 
 
 
 def _quoted(value: object, *, spaces: bool = False) -> str:
-    text = str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     plain = text.isprintable() and text and '"' not in text and (spaces or (" " not in text and "=" not in text))
     return text if plain else json.dumps(text)

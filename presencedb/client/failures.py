@@ -46,7 +46,12 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError):
         return f"no TLS: {error.reason or error}"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)
+        return _begun_small(os.strerror(error.errno))
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        return _begun_small(error.strerror)
     return str(error) or type(error).__name__
+
+
+def _begun_small(text: str) -> str:
+    # The system begins its reasons with a capital letter; here they stand behind a colon.
+    return text[:1].lower() + text[1:]

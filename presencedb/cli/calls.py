@@ -14,6 +14,7 @@ from presencedb.settings import Settings
 from presencedb.transport import loop
 
 CLIENT_NAME: Final = "presencedb command line"
+_NOBODY_THERE: Final = ("connection refused", "no such file or directory")
 
 
 def run_call(settings: Settings, work: Callable[[AsyncClient], Awaitable[None]]) -> None:
@@ -26,7 +27,9 @@ def run_call(settings: Settings, work: Callable[[AsyncClient], Awaitable[None]])
         # For one call asyncio's own loop is ready sooner than uvloop.
         loop.run(_run(settings, work), kind="asyncio")
     except ConnectError as error:
-        raise ConnectError(f"{error.message}; start one with `presencedb serve`") from None
+        if any(reason in error.reason for reason in _NOBODY_THERE):
+            raise ConnectError(f"{error.message}; start one with `presencedb serve`") from None
+        raise
 
 
 def make_client(settings: Settings, name: str) -> AsyncClient:

@@ -6,6 +6,7 @@ SIGTERM and SIGINT end it once open requests are done, a second one at once; SIG
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -17,8 +18,8 @@ import structlog
 
 from presencedb.cli.reload import Reloadable, reload_all
 from presencedb.config import INSECURE, LOG_FORMAT, LOG_LEVEL, Option
-from presencedb.errors import EXIT_FAILED, ConfigError, ListenError
-from presencedb.logs import configure_logs
+from presencedb.errors import EXIT_FAILED, ConfigError, Error, ListenError
+from presencedb.logs import configure_logs, release_logs
 from presencedb.settings import Settings
 from presencedb.transport import loop
 from presencedb.units import Address, is_loopback
@@ -33,7 +34,13 @@ def run_server(settings: Settings, main: Callable[[], Coroutine[Any, Any, None]]
         presencedb.Error: it could not start.
     """
     configure_logs(settings[LOG_FORMAT], settings[LOG_LEVEL])
-    loop.run(main())
+    try:
+        loop.run(main())
+    except Error:
+        release_logs(logging.WARNING)
+        raise
+    finally:
+        release_logs()
 
 
 class Signals:
@@ -100,5 +107,6 @@ def refuse_open_door(settings: Settings, option: Option[Address | None], *, has_
 
 def announce(banner: Sequence[str], addresses: dict[str, str]) -> None:
     """The banner on stderr, and after it the ready line on stdout."""
+    release_logs()
     print("\n".join(banner), file=sys.stderr, flush=True)
     print(" ".join(["ready", *(f"{name}={address}" for name, address in addresses.items())]), flush=True)

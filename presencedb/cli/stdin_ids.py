@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
@@ -61,6 +62,8 @@ async def all_ids(arguments: Sequence[str]) -> list[Id]:
 
 
 async def _stdin_batches() -> AsyncIterator[list[Id]]:
+    if sys.stdin is None:  # its descriptor is something else by now
+        raise click.UsageError("- reads ids from stdin, which is closed")
     rest = b""
     count = 0
     is_first = True

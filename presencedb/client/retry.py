@@ -9,6 +9,7 @@ which spreads the clients that lost one server evenly instead of in waves.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from random import Random
 
 from presencedb.errors import ConnectError, Error
@@ -55,7 +56,7 @@ class Attempts:
         On the first attempt it is what the caller gave, unless the write had to wait long for its connection: then, and
         on every further attempt, the time since the call began is added. So a late write is never taken for a fresh one.
         """
-        elapsed_ms = int((now_s - self.began_s) * SECOND_MS)
+        elapsed_ms = ceil((now_s - self.began_s) * SECOND_MS)  # older rather than younger than the truth
         if self.count <= 1 and elapsed_ms < LATE_WRITE_MS:
             return self.age_ms
         return min(self.age_ms + elapsed_ms, AGE_MS_MAX)

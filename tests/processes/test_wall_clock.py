@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -40,7 +40,7 @@ def test_a_clock_that_is_set_changes_nobodys_status(tmp_path: Path, offset_s: in
 
         wait_until(leaver_left)
         assert node.call("status", ["stays"])[1] == [True]
-        events = []
+        events: list[list[Any]] = []
         while not events or events[-1][1]:
             events += follower.receive()[2][1]
         assert [(user_id, online) for user_id, online, _, _ in events] == [

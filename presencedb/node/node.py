@@ -106,7 +106,9 @@ class Node:
         return self._parts.ticker.age_ms if self._parts is not None else 0
 
     def accept(self, sock: socket.socket, rights: frozenset[Right]) -> None:
-        """Serve a connected socket of this process, such as one end of a pair, with these rights. A node that stops closes it.
+        """Serve a connected socket of this process, such as one end of a pair, with these rights.
+
+        A node that stops closes it.
 
         Raises:
             RuntimeError: the node is not started.

@@ -114,7 +114,11 @@ class AsyncClient:
     # --- connection --------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        await self.connect()
+        try:
+            await self.connect()
+        except BaseException:  # a cancelled attempt must not go on behind a block that was never entered
+            await self.close()
+            raise
         return self
 
     async def __aexit__(

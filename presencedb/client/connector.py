@@ -125,9 +125,12 @@ class Connector:
     async def _keep_trying(self) -> None:
         self._set_state(ConnectionState.CONNECTING)
         try:
-            while self._link is None and self._waiting:
-                await asyncio.sleep(max(0.0, self._not_before_s - self._loop.time()))
-                await self._try_each()
+            while self._is_wanted():
+                wait_s = self._not_before_s - self._loop.time()
+                if wait_s > 0:
+                    await asyncio.sleep(wait_s)
+                else:
+                    await self._try_each()
         except Exception as error:
             # Not only Error: whoever makes the sockets may raise anything, and those who wait must learn of it.
             self._fail_waiting(error)
@@ -135,6 +138,9 @@ class Connector:
             self._task = None
             if self._link is None:
                 self._set_state(ConnectionState.IDLE)
+
+    def _is_wanted(self) -> bool:
+        return self._link is None and any(not waiter.done() for waiter in self._waiting)
 
     async def _try_each(self) -> None:
         errors: list[ConnectError] = []

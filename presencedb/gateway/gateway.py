@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from dataclasses import dataclass
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -27,6 +30,18 @@ from presencedb.units import Address, is_loopback
 
 log = structlog.get_logger()
 
+_CLOSE_TIMEOUT_S: Final = 1.0
+"""How long closing the connections may take once there is nothing left to answer, or no time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """One address that is listened on."""
+
+    server: HttpServer
+    runner: web.ServerRunner
+    site: web.TCPSite
+
 
 class Gateway:
     """One gateway. Made, started and stopped once, in one loop, which may be the node's own.
@@ -38,11 +53,14 @@ class Gateway:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._traffic = Traffic()
-        self._probes = Probes(client, self._traffic, settings.probe_timeout_s)
+        self._one_key, jwks, tokens = self._make_token_verifier()
+        self._jwks = jwks
+        self._probes = Probes(
+            client, self._traffic, timeout_s=settings.probe_timeout_s, has_keys=lambda: jwks is None or jwks.ready
+        )
         self._endpoints = _endpoints(Rest(client), self._probes, Index(ROUTES))
-        self._one_key, self._jwks, tokens = self._make_token_verifier()
         self._keys = None if settings.keyless else Keys(settings.credentials, tokens, self._traffic.auth_failures)
-        self._runners: list[web.ServerRunner] = []
+        self._listeners: list[_Listener] = []
         self._http_address: tuple[str, int] | None = None
         self._metrics_address: tuple[str, int] | None = None
 
@@ -70,9 +88,12 @@ class Gateway:
     async def stop(self) -> None:
         """Accept nobody any more, finish the requests in flight within the drain timeout, and close."""
         self._probes.stopping = True
-        for runner in self._runners:
-            await runner.cleanup()
-        self._runners.clear()
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            await listener.site.stop()
+        await asyncio.gather(*(listener.server.drain(self._settings.drain_timeout_s) for listener in listeners))
+        for listener in listeners:
+            await listener.runner.cleanup()
         if self._jwks is not None:
             await self._jwks.close()
 
@@ -135,17 +156,18 @@ class Gateway:
 
     async def _listen(self, address: tuple[str, int], app: App, *, tls: bool) -> tuple[str, int]:
         server = HttpServer(app.handle, self._traffic.count_unreadable)
-        runner = web.ServerRunner(server, shutdown_timeout=self._settings.drain_timeout_s)
+        runner = web.ServerRunner(server, shutdown_timeout=_CLOSE_TIMEOUT_S)
         await runner.setup()
-        self._runners.append(runner)
         host, port = address
         site = web.TCPSite(runner, host or None, port, ssl_context=self._settings.ssl_context if tls else None)
         try:
             await site.start()
         except (OSError, UnicodeError) as error:
+            await runner.cleanup()
             # asyncio puts a sentence of its own around the system's; a failed look-up of the name has no system error.
             reason = os.strerror(number) if (number := getattr(error, "errno", None) or 0) > 0 else str(error)
             raise ListenError(f"cannot listen on {Address(host, port)}: {reason}") from None
+        self._listeners.append(_Listener(server, runner, site))
         real = runner.addresses[0]
         return real[0], real[1]
 

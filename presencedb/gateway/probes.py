@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -27,9 +28,11 @@ class Probes:
         stopping: whether this gateway is about to stop; it is not ready then.
     """
 
-    def __init__(self, client: AsyncClient, traffic: Traffic, timeout_s: float) -> None:
+    def __init__(self, client: AsyncClient, traffic: Traffic, *, timeout_s: float, has_keys: Callable[[], bool]) -> None:
+        """`has_keys` tells whether there is what user tokens are checked with."""
         self.stopping = False
         self._client = client
+        self._has_keys = has_keys
         self._traffic = traffic
         self._timeout_s = timeout_s
 
@@ -37,7 +40,7 @@ class Probes:
         return _ok()
 
     async def readyz(self, call: Call) -> web.Response:  # noqa: ARG002 - whoever asks
-        reason = "this gateway is stopping" if self.stopping else await self._reason_not_ready()
+        reason = await self._reason_not_ready()
         if reason:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, reason, code="not_ready", headers=[("Retry-After", "1")])
         return _ok()
@@ -52,6 +55,10 @@ class Probes:
         return web.Response(body=metrics_page((self._traffic, facts)), headers=headers)
 
     async def _reason_not_ready(self) -> str:
+        if self.stopping:
+            return "this gateway is stopping"
+        if not self._has_keys():
+            return "the keys that user tokens are checked with could not be fetched yet"
         try:
             try:
                 info = await self._info()

@@ -41,12 +41,40 @@ class HttpServer(web.Server):
     def __init__(
         self, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], on_unreadable: Callable[[int], None]
     ) -> None:
-        super().__init__(handle, request_factory=self._make_sized_request)
+        super().__init__(self._handle, request_factory=self._make_sized_request)
+        self._answer = handle
         self._loop_of_connections = asyncio.get_running_loop()
         self._on_unreadable = on_unreadable
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._draining = False
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, self._loop_of_connections, self._on_unreadable)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let the requests in flight be finished, those whose bodies are still on their way too; each answer from now on is
+        the last on its connection."""
+        self._draining = True
+        if self._in_flight == 0:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("requests in flight did not end in time", count=self._in_flight, timeout_s=timeout_s)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._in_flight += 1
+        try:
+            response = await self._answer(request)
+        finally:
+            self._in_flight -= 1
+            if self._draining and self._in_flight == 0:
+                self._idle.set()
+        if self._draining:
+            response.force_close()
+        return response
 
     def _make_sized_request(
         self,
@@ -57,13 +85,19 @@ class HttpServer(web.Server):
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
         loop = self._loop_of_connections
+        if isinstance(protocol, _Connection):
+            protocol.body = payload
         return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=HTTP_BODY_BYTES_MAX)
 
 
 class _Connection(web.RequestHandler):
-    """One connection."""
+    """One connection.
 
-    __slots__ = ("_dropping", "_lost", "_on_unreadable")
+    Attributes:
+        body: of the latest request.
+    """
+
+    __slots__ = ("_dropping", "_lost", "_on_unreadable", "body")
 
     def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, on_unreadable: Callable[[int], None]) -> None:
         super().__init__(
@@ -80,6 +114,7 @@ class _Connection(web.RequestHandler):
         self._on_unreadable = on_unreadable
         self._dropping = False
         self._lost = asyncio.Event()
+        self.body: StreamReader | None = None
 
     def data_received(self, data: bytes) -> None:
         if not self._dropping:
@@ -88,6 +123,9 @@ class _Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._lost.set()
         super().connection_lost(exc)
+        if self.body is not None and not self.body.is_eof():
+            # Whoever drops the rest of a body that nobody wanted would go on waiting for it.
+            self.body.feed_eof()
 
     def handle_error(
         self,

@@ -30,6 +30,7 @@ from presencedb.node.wall_time import WallTime
 from presencedb.transport.hub import Hub
 from presencedb.transport.listener import Listener
 from presencedb.transport.loop import loop_name
+from presencedb.units import Address
 
 __all__ = ["Node", "NodeSettings"]
 
@@ -107,11 +108,17 @@ class Node:
     def accept(self, sock: socket.socket, rights: frozenset[Right]) -> None:
         """Serve a connected socket of this process, such as one end of a pair, with these rights.
 
+        A node that stops closes it.
+
         Raises:
             RuntimeError: the node is not started.
         """
         if self._parts is None:
             raise RuntimeError("the node is not started")
+        if self._draining:
+            # Else a client that connects anew would get answers of a store whose time stands still.
+            sock.close()
+            return
         task = self._parts.hub.loop.create_task(self._parts.listener.adopt(sock, rights))
         self._adopting.add(task)
         task.add_done_callback(self._adopting.discard)
@@ -186,7 +193,7 @@ class _Parts:
         """Open the doors that the settings name."""
         if settings.listen is not None:
             self.tcp_address = await self.listener.listen_tcp(*settings.listen, settings.ssl_context)
-            self.context.address = "{}:{}".format(*self.tcp_address)
+            self.context.address = str(Address(*self.tcp_address))
         if settings.unix_path is not None:
             await self.listener.listen_unix(settings.unix_path)
             self.context.address = self.context.address or f"unix:{settings.unix_path}"

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from io import BytesIO
+from queue import Queue
 from typing import Any, Final
 
 import aiohttp
+from yarl import URL
 
 from presencedb.client.aio import AsyncClient
 from presencedb.clock import Clock
@@ -37,6 +42,8 @@ WITH_KEYS: Final = GatewaySettings(listen=("127.0.0.1", 0), credentials=CREDENTI
 WITHOUT_KEYS: Final = GatewaySettings(listen=("127.0.0.1", 0))
 NODE: Final = NodeSettings(listen=None, seed=7)
 _READ_BYTES: Final = 65536
+_DEADLINE_S: Final = 30.0
+_PATIENCE_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +105,10 @@ class Served:
             data = json.dumps(body).encode()
         if data is not None and not any(name.lower() == "content-type" for name, _ in sent):
             sent.append(("Content-Type", "application/json"))
-        url = aiohttp.client.URL(self.url + path, encoded=True)
-        async with self.session.request(method, url, data=data, headers=sent, allow_redirects=False) as response:
+        url = URL(self.url + path, encoded=True)
+        async with self.session.request(
+            method, url, data=None if data is None else BytesIO(data), headers=sent, allow_redirects=False
+        ) as response:
             return Answer(response.status, dict(response.headers), await response.read())
 
     async def raw(self, data: bytes) -> bytes:
@@ -163,3 +172,42 @@ async def serving(
             await client.close()
             await db.close()
             await node.stop()
+
+
+@contextmanager
+def serving_in_a_thread(settings: GatewaySettings = WITH_KEYS) -> Iterator[tuple[str, int]]:
+    """The address of a gateway that serves in a loop of its own, for tests that are no coroutines."""
+    started: Queue[tuple[str, int]] = Queue()
+    loops: Queue[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Queue()
+
+    async def serve() -> None:
+        async with serving(settings) as served:
+            end = asyncio.Event()
+            loops.put((asyncio.get_running_loop(), end))
+            started.put(served.gateway.http_address)
+            await end.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    address = started.get(timeout=_DEADLINE_S)
+    try:
+        yield address
+    finally:
+        loop, end = loops.get()
+        loop.call_soon_threadsafe(end.set)
+        thread.join()
+
+
+def exchange(address: tuple[str, int], data: bytes, *, and_the_end: bool = False) -> bytes:
+    """Send these bytes and read whatever comes until the connection is closed.
+
+    With `and_the_end` the server learns, unless it answers soon, that nothing more will come.
+    """
+    with socket.create_connection(address, timeout=_DEADLINE_S) as sock:
+        sock.sendall(data)
+        if and_the_end and not select.select([sock], [], [], _PATIENCE_S)[0]:
+            sock.shutdown(socket.SHUT_WR)
+        received = bytearray()
+        while chunk := sock.recv(_READ_BYTES):
+            received += chunk
+        return bytes(received)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -191,8 +192,8 @@ async def test_without_keys_the_body_names_the_user() -> None:
         (await served.call("POST", "/heartbeat")).problem(400)
         assert (await served.call("GET", "/status/alice")).json["online"] is True
         assert await served.db.count() == 3
-        for secret in ({"token": token("eve")}, {"key": SERVICE_KEY}):
-            answer = await served.call("POST", "/heartbeat", body={"user_id": "eve"}, **secret)
+        for shown in ({"Authorization": f"Bearer {token('eve')}"}, {"X-API-Key": SERVICE_KEY}):
+            answer = await served.call("POST", "/heartbeat", body={"user_id": "eve"}, headers=shown)
             assert "started without keys" in answer.problem(401)["detail"]
         assert await served.db.count() == 3
 
@@ -205,8 +206,6 @@ async def test_without_keys_but_open_to_everybody_the_rules_of_loopback_do_not_h
 
 
 async def test_heartbeats_of_one_turn_are_one_batch() -> None:
-    import asyncio
-
     async with serving() as served:
         info_before = await served.db.info()
         body = b'{"user_id": "user-%03d"}'

@@ -56,6 +56,7 @@ cdef extern from "presencedb/engine/kernel/batch.h" nogil:
         int64_t grace_ends
         int64_t tick
         int64_t retention
+        uint8_t *came_online
         uint8_t *statuses
         int64_t *stamps
         size_t online_count

@@ -41,6 +41,7 @@ emitted, so a heartbeat writes four bytes and the expiry of a page writes none i
 What is in C knows nothing of Python; this file checks arguments, converts, and holds no rule of its own.
 """
 
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
@@ -107,8 +108,12 @@ cdef class KernelEngine:
 
     # --- writes ------------------------------------------------------------------------------------------------------
 
-    def heartbeat(self, IdBatch ids not None, tick, *, age_ticks=0):
+    def heartbeat(self, IdBatch ids not None, tick, *, age_ticks=0, bytearray came_online=None):
         cdef Batch batch = batch_empty()
+        if came_online is not None:
+            if len(came_online) != len(ids):
+                raise ValueError(f"{len(ids)} ids want as many marks, not {len(came_online)}")
+            batch.came_online = <uint8_t *>PyByteArray_AS_STRING(came_online)
         self._accept(tick, age_ticks)
         self._hash(ids)
         batch.time = max(tick - age_ticks, 0) << 1

@@ -49,6 +49,7 @@ cdef extern from "presencedb/protocol/_wire.h" nogil:
 
     int wire_head(wire *wire, wire_call *call)
     int wire_ids(wire *wire, ids *ids, uint32_t count_max)
+    scan scan_new()
     void scan_start(scan *scan)
     void scan_free(scan *scan)
     int scan_on(scan *scan, const uint8_t *data, size_t size, uint32_t depth_max)
@@ -300,6 +301,7 @@ cdef class ServerDecoder:
                 if options is None:
                     break
             if <size_t>(reader.at - self.data) - self.start > FRAME_BYTES:
+                batch.c.count = ids_before
                 break
             frame_count += 1
             of_run = command
@@ -321,7 +323,7 @@ cdef class ServerDecoder:
 
     cdef object _read_options(self, int command, wire *reader):
         """The options that end a call; None where they are not all there, no map, or wrong, which the twin then says."""
-        cdef scan ahead = scan(at=0)
+        cdef scan ahead = scan_new()
         cdef size_t size
         cdef int result = scan_on(&ahead, reader.at, <size_t>(reader.end - reader.at), DEPTH_MAX)
         size = ahead.at

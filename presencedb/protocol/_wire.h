@@ -194,6 +194,8 @@ struct scan {
 
 enum scan_result { SCAN_DONE = 0, SCAN_MORE = 1, SCAN_BAD = 2, SCAN_NO_MEMORY = 3 };
 
+static inline struct scan scan_new(void) { return (struct scan){0}; }
+
 static inline void scan_start(struct scan *scan) { scan->at = scan->depth = 0; }
 
 static inline void scan_free(struct scan *scan) {

@@ -23,6 +23,7 @@ from presencedb.limits import (
     KEEPALIVE_IDLE_S,
     KEEPALIVE_INTERVAL_S,
     KEEPALIVE_PROBES,
+    RUN_FRAMES_MAX,
     TURN_IDS_MAX,
     TURN_REQUESTS_MAX,
     WRITE_HIGH_WATER_BYTES,
@@ -68,7 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         self.token_digest: bytes | None = None
         self._hub = hub
         self._service = service
-        self._session = ServerSession()
+        self._session = ServerSession(run_frames_max=RUN_FRAMES_MAX)
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -101,6 +102,11 @@ class Connection(asyncio.BufferedProtocol):
     def reply_statuses(self, request: Request, statuses: bytes) -> None:
         """Answer a request with an array of true, false and nil, from one `Status` byte each."""
         self._session.reply_statuses(request, statuses)
+        self._answered()
+
+    def reply_counts(self, request: Request, marks: bytes | bytearray) -> None:
+        """Answer a request with how many of its ids are marked with 1, from one byte each."""
+        self._session.reply_counts(request, marks)
         self._answered()
 
     def fail(self, request: Request, error: Error) -> None:
@@ -218,7 +224,7 @@ class Connection(asyncio.BufferedProtocol):
                     log.info("connection refused for what it sent", peer=self.peer, error=str(session.protocol_error))
                     self._end()
                 break
-            requests_left -= 1
+            requests_left -= request.frame_count
             ids_left -= len(request.ids)
             serve(self, request)
         else:

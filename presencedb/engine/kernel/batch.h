@@ -20,6 +20,7 @@ struct batch {
     bool arrives;
     int64_t grace_ends;
     int64_t tick, retention; /* of `last_seen` */
+    uint8_t *came_online; /* a byte an id, or NULL */
     uint8_t *statuses;
     int64_t *stamps;
     size_t online_count, offline_count, failed_count; /* came online, went offline, found no memory */
@@ -88,7 +89,12 @@ ALWAYS_INLINE void batch_one(struct store *store, const struct ids *ids, enum ba
     }
     if (result != WROTE_NOTHING) {
         batch->failed_count += result < 0;
-        batch->online_count += result > 0 && (result & WROTE_ONLINE) != 0;
+        if (result > 0 && (result & WROTE_ONLINE) != 0) {
+            batch->online_count++;
+            if (batch->came_online != NULL) {
+                batch->came_online[index] = 1;
+            }
+        }
         batch->offline_count += result > 0 && (result & WROTE_OFFLINE) != 0;
     }
 }

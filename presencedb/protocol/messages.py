@@ -41,8 +41,8 @@ class Run(Protocol):
 class Request:
     """A sound request or notification, held against its command.
 
-    `msgid` is None for a notification, which gets no reply. With a `run` it stands for several frames, and `msgid` is that of
-    the first of them that wants a reply. `reply` is the session's: the encoded answer while it waits for
+    `msgid` is None for a notification, which gets no reply. With a `run` it stands for several frames, and `msgid` is that
+    of the first of them that wants a reply. `reply` is the session's: the encoded answer while it waits for
     the answers to earlier requests.
     """
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 from presencedb import limits, units
 from presencedb.units import Address
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 PREFIX: Final = "PRESENCEDB_"
 TOKEN_VARIABLE: Final = "PRESENCEDB_TOKEN"  # noqa: S105 - the name of one, not a token
@@ -46,7 +46,7 @@ class Group(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Option(Generic[T]):
+class Option(Generic[T_co]):
     """One option.
 
     Attributes:
@@ -60,8 +60,8 @@ class Option(Generic[T]):
     """
 
     name: str
-    parse: Callable[[str], T]
-    default: T
+    parse: Callable[[str], T_co]
+    default: T_co
     default_text: str = ""
     metavar: str = ""
     choices: tuple[str, ...] = ()

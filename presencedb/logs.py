@@ -19,7 +19,7 @@ _EVENT_CHARS: Final = 40
 
 
 def configure_logs(log_format: str, level: str) -> None:
-    """Send all logs of this process to stderr.
+    """Send all logs of this process to stderr, from `release_logs` on.
 
     Args:
         log_format: `text` or `json`.
@@ -42,24 +42,50 @@ def configure_logs(log_format: str, level: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = _StderrHandler(sys.stderr)
-    handler.setFormatter(
+    _handler.setStream(sys.stderr)
+    _handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [_handler]
     root.setLevel(level.upper())
+
+
+def release_logs(least: int = logging.NOTSET) -> None:
+    """Write what was held back so far, of this level at least, and from now on everything at once.
+
+    Until then a server that is about to start keeps its logs to itself, so that one that cannot start says only why.
+    """
+    held, _handler.held = _handler.held, None
+    for record in held or ():
+        if record.levelno >= least:
+            _handler.emit(record)
 
 
 class _StderrHandler(logging.StreamHandler[Any]):
     """Writes to stderr. If nobody reads it any more the server goes on without its logs."""
 
+    held: list[logging.LogRecord] | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.held is not None:
+            self.held.append(record)
+        else:
+            super().emit(record)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
+
+
+_handler: Final = _StderrHandler()
 
 
 def _render_text(_logger: object, _method: str, event_dict: MutableMapping[str, Any]) -> str:
@@ -74,6 +100,6 @@ def _render_text(_logger: object, _method: str, event_dict: MutableMapping[str, 
 
 
 def _quoted(value: object, *, spaces: bool = False) -> str:
-    text = str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     plain = text.isprintable() and text and '"' not in text and (spaces or (" " not in text and "=" not in text))
     return text if plain else json.dumps(text)

@@ -7,8 +7,8 @@ import signal
 from collections.abc import Sequence
 
 from presencedb.cli.calls import run_call
-from presencedb.cli.output import note, print_json, print_line
-from presencedb.cli.stdin_ids import all_ids, batches, id_batches
+from presencedb.cli.output import counted, note, print_json, print_line
+from presencedb.cli.stdin_ids import all_ids, id_batches
 from presencedb.client.aio import AsyncClient
 from presencedb.config import EVERY, JSON
 from presencedb.errors import Error
@@ -30,21 +30,21 @@ def run(settings: Settings, arguments: Sequence[str]) -> None:
 async def _beat_once(db: AsyncClient, arguments: Sequence[str], *, as_json: bool) -> None:
     heartbeats = came_online = 0
     async for ids in id_batches(arguments):
-        came_online += await db.heartbeat(*ids)
+        came_online += await db.heartbeat_batch(ids)
         heartbeats += len(ids)
     if as_json:
         print_json({"heartbeats": heartbeats, "came_online": came_online})
     else:
-        print_line(f"{heartbeats} heartbeats, {came_online} came online")
+        print_line(f"{counted(heartbeats, 'heartbeat')}, {came_online} came online")
 
 
 async def _keep_online(db: AsyncClient, arguments: Sequence[str], every_ms: int) -> None:
     ids = await all_ids(arguments)
-    await _beat(db, ids)
+    await db.heartbeat_batch(ids)
     every, ttl_ms = duration_text(every_ms), (await db.hello()).ttl_ms
     if every_ms >= ttl_ms:
         note(f"--every {every}: users go offline in between, the ttl of this server is {duration_text(ttl_ms)}")
-    note(f"{len(ids)} ids are kept online, a heartbeat every {every}; ^C ends")
+    note(f"{counted(len(ids), 'id')} kept online, a heartbeat every {every}; ^C ends")
     beating = asyncio.ensure_future(_beat_on(db, ids, every_ms))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, beating.cancel)
@@ -62,7 +62,7 @@ async def _beat_on(db: AsyncClient, ids: Sequence[Id], every_ms: int) -> None:
         due_s = max(due_s + every_ms / SECOND_MS, loop.time())
         await asyncio.sleep(due_s - loop.time())
         try:
-            await _beat(db, ids)
+            await db.heartbeat_batch(ids)
         except Error as error:
             if not error.retryable:
                 raise
@@ -73,8 +73,3 @@ async def _beat_on(db: AsyncClient, ids: Sequence[Id], every_ms: int) -> None:
             if is_out:
                 note("the server is back")
             is_out = False
-
-
-async def _beat(db: AsyncClient, ids: Sequence[Id]) -> None:
-    for batch in batches(ids):
-        await db.heartbeat(*batch)

@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Final
 
 import click
+from click.shell_completion import shell_complete
 
 from presencedb.cli.parsing import HELP_WIDTH, Root
-from presencedb.errors import EXIT_FAILED, EXIT_USAGE, ConfigError, Error
+from presencedb.errors import EXIT_FAILED, EXIT_USAGE, Error
 
+PROGRAM: Final = "presencedb"
+COMPLETE_VARIABLE: Final = "_PRESENCEDB_COMPLETE"
 EXIT_INTERRUPTED: Final = 130
 EXIT_BROKEN_PIPE: Final = 141
 
@@ -26,32 +30,41 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit status."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # None where the descriptor is closed
+        if isinstance(stream, io.TextIOWrapper):  # None where the descriptor is closed
             stream.reconfigure(errors="backslashreplace")
     try:
-        result = Root().main(arguments, prog_name="presencedb", standalone_mode=False, max_content_width=HELP_WIDTH)
+        if (instruction := os.environ.get(COMPLETE_VARIABLE)) is not None:
+            return shell_complete(Root(), {}, PROGRAM, COMPLETE_VARIABLE, instruction)
+        _run_command(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
     except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx is not None else "presencedb"
+        path = error.ctx.command_path if error.ctx is not None else PROGRAM
         return _fail(f"{error.format_message()}\nTry `{path} --help`.", EXIT_USAGE)
-    except ConfigError as error:
-        return _fail(error.message, error.exit_status)
     except Error as error:
         return _fail(error.message, error.exit_status)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _drop_stdout()
         return EXIT_BROKEN_PIPE
     except OSError as error:
         _drop_stdout()
-        return _fail(f"{error.strerror or error}", EXIT_FAILED)
-    return result if isinstance(result, int) else 0
+        return _fail(error.strerror or str(error), EXIT_FAILED)
+    return 0
+
+
+def _run_command(arguments: list[str]) -> None:
+    # Not `Root().main()`: that has its own ideas of what to say and how to exit.
+    root = Root()
+    with root.make_context(PROGRAM, arguments, max_content_width=HELP_WIDTH) as context:
+        root.invoke(context)
 
 
 def _fail(message: str, status: int) -> int:
-    click.echo(f"presencedb: {message}", err=True)
+    click.echo(f"{PROGRAM}: {message}", err=True)
     return status
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from presencedb.cli.calls import run_call
-from presencedb.cli.output import print_json, print_line
+from presencedb.cli.output import counted, print_json, print_line
 from presencedb.cli.stdin_ids import id_batches
 from presencedb.client.aio import AsyncClient
 from presencedb.config import GRACE, JSON
@@ -20,9 +20,9 @@ def run(settings: Settings, arguments: Sequence[str]) -> None:
 async def _sign_off(db: AsyncClient, arguments: Sequence[str], *, grace_ms: int, as_json: bool) -> None:
     sign_offs = went_offline = 0
     async for ids in id_batches(arguments):
-        went_offline += await db.offline(*ids, grace_ms=grace_ms)
+        went_offline += await db.offline_batch(ids, grace_ms=grace_ms)
         sign_offs += len(ids)
     if as_json:
         print_json({"sign_offs": sign_offs, "went_offline": went_offline})
     else:
-        print_line(f"{sign_offs} sign-offs, {went_offline} went offline at once")
+        print_line(f"{counted(sign_offs, 'sign-off')}, {went_offline} went offline at once")

@@ -36,6 +36,11 @@ def id_shown(user_id: Id) -> str:
     return text if text.isascii() and text.isprintable() else "".join(map(_char_shown, text))
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 heartbeat`, `2 heartbeats`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def time_shown(moment: datetime) -> str:
     """A moment in UTC, to the millisecond: `2026-01-31T12:00:00.250Z`."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

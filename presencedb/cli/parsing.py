@@ -15,6 +15,8 @@ from click.shell_completion import CompletionItem
 
 from presencedb.cli.catalog import CATALOG, Entry
 from presencedb.config import OPTIONS, Group, Option, options_of
+from presencedb.errors import ConfigError
+from presencedb.implementation import ENVIRONMENT_VARIABLE
 from presencedb.settings import nearest, read_settings
 from presencedb.version import __version__
 
@@ -94,7 +96,7 @@ class CatalogCommand(click.Command):
             if value is not None
         }
         settings = read_settings(self.entry.name, flags, os.environ)
-        importlib.import_module(self.entry.module).run(settings, ids)
+        _code_of(self.entry).run(settings, ids)
 
 
 class Root(click.Group):
@@ -146,6 +148,16 @@ class Root(click.Group):
             )
         formatter.write_paragraph()
         formatter.write_text(COMPLETION)
+
+
+def _code_of(entry: Entry) -> Any:
+    try:
+        return importlib.import_module(entry.module)
+    except ImportError as error:
+        # Forcing an implementation that is not there fails at import; so would a broken installation, with a traceback.
+        if os.environ.get(ENVIRONMENT_VARIABLE):
+            raise ConfigError(str(error)) from None
+        raise
 
 
 def _without_command(ctx: click.Context, version: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
@@ -39,12 +40,12 @@ async def id_batches(arguments: Sequence[str]) -> AsyncIterator[Sequence[Id]]:
         if item != STDIN:
             pending.append(item)
             continue
-        for batch in batches(pending):
+        for batch in _cut(pending):
             yield batch
         pending = []
         async for batch in _stdin_batches():
             yield batch
-    for batch in batches(pending):
+    for batch in _cut(pending):
         yield batch
 
 
@@ -60,12 +61,9 @@ async def all_ids(arguments: Sequence[str]) -> list[Id]:
     return ids
 
 
-def batches(ids: Sequence[Id]) -> Iterable[Sequence[Id]]:
-    """Slices that each fit a frame."""
-    return (ids[start : start + BATCH_IDS_MAX] for start in range(0, len(ids), BATCH_IDS_MAX))
-
-
 async def _stdin_batches() -> AsyncIterator[list[Id]]:
+    if sys.stdin is None:  # its descriptor is something else by now
+        raise click.UsageError("- reads ids from stdin, which is closed")
     rest = b""
     count = 0
     is_first = True
@@ -99,15 +97,19 @@ async def _read_piece() -> bytes:
 
 async def _wait_readable(fd: int) -> None:
     loop = asyncio.get_running_loop()
-    readable = loop.create_future()
+    readable = asyncio.Event()
     try:
-        loop.add_reader(fd, lambda: readable.done() or readable.set_result(None))
+        loop.add_reader(fd, readable.set)
     except OSError:  # a file can always be read, and cannot be waited for
         return
     try:
-        await readable
+        await readable.wait()
     finally:
         loop.remove_reader(fd)
+
+
+def _cut(ids: Sequence[Id]) -> Iterable[Sequence[Id]]:
+    return (ids[start : start + BATCH_IDS_MAX] for start in range(0, len(ids), BATCH_IDS_MAX))
 
 
 def _checked_words(words: Sequence[bytes], count: int) -> list[Id]:

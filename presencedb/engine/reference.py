@@ -143,7 +143,7 @@ class ReferenceEngine:
         found: list[Id] = []
         last = -1
         first_slot = max(cursor, 0) >> (KIND_BITS + HASH_BITS)
-        for slot in range(first_slot, SLOT_COUNT) if slots is None else checked_slots(slots):
+        for slot in registers.slots.occupied(first_slot) if slots is None else checked_slots(slots):
             if slot < first_slot or not registers.slots.online_counts[slot]:
                 continue
             users = [user_id for user_id in registers.slots.members(slot) if user_id in registers.online]

@@ -43,6 +43,12 @@ class Slots:
         """The ids that have a register in this slot, in the order in which they came."""
         return self._members.get(slot, ())
 
+    def occupied(self, first_slot: int) -> Iterable[int]:
+        """The slots from this one on, in order; where most slots are empty, without those."""
+        if len(self._members) > SLOT_COUNT // 16:
+            return range(first_slot, SLOT_COUNT)
+        return sorted(slot for slot in self._members if slot >= first_slot)
+
     def add(self, user_id: Id, slot: int) -> None:
         self._members.setdefault(slot, {})[user_id] = None
 

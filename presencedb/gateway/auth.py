@@ -67,11 +67,15 @@ class NoKeys:
 
 
 class Keys:
-    """Asks for an API key or a user token, for whichever it has the means to check."""
+    """Asks for an API key or a user token, for whichever it has the means to check.
+
+    Attributes:
+        credentials: the API keys; may be exchanged at any time.
+    """
 
     def __init__(self, credentials: Credentials | None, tokens: TokenVerifier | None, failures: Counter[str]) -> None:
         """`failures` counts refusals by reason."""
-        self._credentials = credentials
+        self.credentials = credentials
         self._tokens = tokens
         self._failures = failures
 
@@ -92,9 +96,9 @@ class Keys:
         raise self._refusal("scheme", "an Authorization begins with Bearer (a user token) or ApiKey (an API key)")
 
     def _service(self, secret: str) -> Caller:
-        if self._credentials is None:
+        if self.credentials is None:
             raise self._refusal("unchecked", "this gateway takes user tokens only: Authorization: Bearer TOKEN")
-        principal = self._credentials.find(secret)
+        principal = self.credentials.find(secret)
         if principal is None:
             raise self._refusal("api_key", "this API key is not known")
         return Caller(principal.name, principal.rights)
@@ -114,7 +118,7 @@ class Keys:
         if self._tokens is not None:
             error = f', error="{bearer_error}"' if bearer_error else ""
             challenges.append(("WWW-Authenticate", f"Bearer {_REALM}{error}"))
-        if self._credentials is not None:
+        if self.credentials is not None:
             challenges.append(("WWW-Authenticate", f"ApiKey {_REALM}"))
         return Problem(401, detail, code="unauthenticated", headers=challenges)
 

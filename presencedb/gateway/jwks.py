@@ -7,9 +7,9 @@ seldom, so that invented names do not become requests to the provider. While fet
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import aiohttp
+import structlog
 
 from presencedb.clock import Clock
 from presencedb.errors import Unavailable
@@ -18,16 +18,16 @@ from presencedb.gateway.settings import JwtSettings
 from presencedb.gateway.tokens import TokenRefused
 from presencedb.limits import JWKS_BYTES_MAX
 
-_LOG = logging.getLogger(__name__)
+log = structlog.get_logger()
 _CHUNK_BYTES = 16 * 1024
 
 
 class JwksKeys:
     """A key source of the keys at a URL. `start` it in the loop that uses it, and `close` it there."""
 
-    def __init__(self, settings: JwtSettings, url: str, clock: Clock) -> None:
+    def __init__(self, settings: JwtSettings, clock: Clock) -> None:
         self._settings = settings
-        self._url = url
+        self._url = settings.jwks_url or ""
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
         self._keys: dict[str | None, VerificationKey] = {}
@@ -88,7 +88,7 @@ class JwksKeys:
             self._keys = read_jwks(await self._download())
             self._fetched_ns = self._clock.monotonic_ns()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            _LOG.warning("cannot fetch the keys for user tokens from %s: %s", self._url, error or type(error).__name__)
+            log.warning("cannot fetch the keys for user tokens", url=self._url, reason=str(error) or type(error).__name__)
         finally:
             self._fetching = None
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from multidict import CIMultiDictProxy
 
 from presencedb.gateway.problems import Problem
-from presencedb.gateway.settings import is_loopback
+from presencedb.units import is_loopback
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?", re.ASCII)
 _PROXY_FIELDS: Final = frozenset({"forwarded", "via", "x-real-ip"})
@@ -50,7 +50,7 @@ def _refusal(reason: str, what: str, how: str) -> Problem:
 
 def _is_loopback_authority(text: str) -> bool:
     match = _HOST.fullmatch(text)
-    return match is not None and is_loopback(match[1])
+    return match is not None and is_loopback(match[1].strip("[]"))
 
 
 def _is_loopback_origin(text: str) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
-from presencedb.errors import Denied, Error, Unauthenticated
+from presencedb.errors import CallTimeout, ConnectError, Denied, Error, Unauthenticated
 
 PROBLEM_TYPE: Final = "application/problem+json"
 _DETAIL_CHARS_MAX: Final = 500
@@ -61,10 +61,15 @@ class Problem(Exception):
 
 def problem_of(error: Error) -> Problem:
     """What an error of the node, or on the way to it, is over HTTP."""
+    headers = [("Retry-After", _RETRY_AFTER_S)] if error.retryable else []
     if isinstance(error, Unauthenticated | Denied):
         # It is the gateway whom the node refused, not the caller: 401 or 403 would have them look for a mistake of theirs.
-        return Problem(HTTPStatus.BAD_GATEWAY, f"the node refused this gateway: {error.message}", code=error.code)
-    headers = [("Retry-After", _RETRY_AFTER_S)] if error.http_status == HTTPStatus.SERVICE_UNAVAILABLE else []
+        return Problem(HTTPStatus.BAD_GATEWAY, "the node refused this gateway's own token", code=error.code)
+    if isinstance(error, ConnectError):
+        # The error names the node's address, which is none of the caller's business.
+        return Problem(error.http_status, "the node cannot be reached now", code="unavailable", headers=headers)
+    if isinstance(error, CallTimeout):
+        return Problem(error.http_status, "the node did not answer in time", code="timeout", headers=headers)
     return Problem(error.http_status, error.message, code=error.code, headers=headers)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from presencedb.credentials import Credentials
 from presencedb.errors import ConfigError
 from presencedb.gateway.keys import VerificationKey
+from presencedb.units import is_loopback
 
 JWT_LEEWAY_S: Final = 30.0
 """How far the clocks of this machine and of whoever issues tokens may differ before `exp` and `nbf` are held against it."""
@@ -86,16 +86,6 @@ class GatewaySettings:
     def keyless(self) -> bool:
         """Whether nobody is asked who they are."""
         return self.credentials is None and self.jwt is None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, as in a URL without its port, is this machine and nothing else: `localhost`, 127.0.0.0/8 or `::1`."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_jwks_url(url: str) -> None:

@@ -53,13 +53,13 @@ class KeySource(Protocol):
 
 
 class OneKey:
-    """A key source of one key, whatever a token names."""
+    """A key source of one key, whatever a token names; the key may be exchanged at any time."""
 
     def __init__(self, key: VerificationKey) -> None:
-        self._key = key
+        self.key = key
 
     async def key_for(self, kid: str | None) -> VerificationKey:  # noqa: ARG002 - one key is for all
-        return self._key
+        return self.key
 
 
 class TokenVerifier:

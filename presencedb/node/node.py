@@ -30,6 +30,7 @@ from presencedb.node.wall_time import WallTime
 from presencedb.transport.hub import Hub
 from presencedb.transport.listener import Listener
 from presencedb.transport.loop import loop_name
+from presencedb.units import Address
 
 __all__ = ["Node", "NodeSettings"]
 
@@ -186,7 +187,7 @@ class _Parts:
         """Open the doors that the settings name."""
         if settings.listen is not None:
             self.tcp_address = await self.listener.listen_tcp(*settings.listen, settings.ssl_context)
-            self.context.address = "{}:{}".format(*self.tcp_address)
+            self.context.address = str(Address(*self.tcp_address))
         if settings.unix_path is not None:
             await self.listener.listen_unix(settings.unix_path)
             self.context.address = self.context.address or f"unix:{settings.unix_path}"

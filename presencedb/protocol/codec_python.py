@@ -8,7 +8,7 @@ itself: an error in one is answered and the next is read, unless the stream itse
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgpack
 
@@ -29,9 +29,11 @@ _HEAD_BYTES_MAX: Final = 24
 _SKIPPER_BYTES: Final = 4 * KIB
 """An unpacker's own buffer only ever grows, so one that took more than this is not kept while a connection idles."""
 _GUARDED_FRAME_BYTES: Final = 64 * KIB
-_GUARDED_ARRAYS_MAX: Final = 8
-"""A sound request has four arrays (frame, params, ids, slots). An empty array takes 1 byte on the wire and 56 in memory, so
-a frame above `_GUARDED_FRAME_BYTES` is refused at the ninth instead of after four million."""
+_GUARDED_CONTAINERS_MAX: Final = 8
+"""A sound request has five arrays and maps: frame, params, ids, options, slots. An empty one takes 1 byte on the wire and 64
+in memory, so a frame above `_GUARDED_FRAME_BYTES` is refused at the ninth instead of after four million."""
+_MAP_PAIRS_MAX: Final = 64 * KIB
+"""Where the unpacker gives up on a map, long before it costs time. How many options a request may have is another matter."""
 
 
 class Framer:
@@ -71,7 +73,7 @@ class Framer:
             return None
         except ValueError:
             # FormatError, or nesting deeper than the unpacker's stack.
-            raise self._broken_by(BadRequest("not MessagePack, or nested too deeply")) from None
+            raise self.break_off(BadRequest("not MessagePack, or nested too deeply")) from None
         end = self._skipper.tell() - self._skipper_offset
         self._check_size(end - self._start)
         frame = self._buffer[self._start : end]
@@ -86,10 +88,14 @@ class Framer:
     def _check_size(self, size: int) -> None:
         if size > self._frame_bytes_max:
             # How much more depends on how the stream was cut, so it is not said.
-            raise self._broken_by(TooLarge(f"a frame has at most {self._frame_bytes_max} bytes, this one has more"))
+            raise self.break_off(TooLarge(f"a frame has at most {self._frame_bytes_max} bytes, this one has more"))
 
-    def _broken_by(self, error: Error) -> Error:
+    def break_off(self, error: Error) -> Error:
+        """Take no more bytes; `next_frame` raises this error from now on. Returns it."""
         self._broken = error
+        self._buffer = bytearray(self.head)
+        self._start = 0
+        self._skipper = _new_skipper()
         return error
 
     def _drop_cut_frames(self) -> None:
@@ -136,14 +142,20 @@ def _unpack_request(frame: bytearray) -> Any:
     Raises:
         BadRequest: one of them cannot be had, although the frame is MessagePack.
     """
-    list_hook = _array_guard() if len(frame) > _GUARDED_FRAME_BYTES else None
+    read_array, read_map = (None, _read_map) if len(frame) <= _GUARDED_FRAME_BYTES else _guarded_readers()
     try:
-        # A text that is not UTF-8 must not cost the connection: it is decoded to surrogates, which no id or option may hold.
         return msgpack.unpackb(
-            frame, unicode_errors="surrogateescape", strict_map_key=False, object_pairs_hook=_read_map, list_hook=list_hook
+            frame,
+            # A text that is not UTF-8 must not cost the connection: it becomes surrogates, which no id or option may hold.
+            unicode_errors="surrogateescape",
+            list_hook=read_array,
+            object_pairs_hook=read_map,
+            ext_hook=_refuse_extension,
+            strict_map_key=False,
+            max_map_len=_MAP_PAIRS_MAX,
         )
     except ValueError as error:
-        # A timestamp of no known length or of too many nanoseconds.
+        # A map beyond all reason, a timestamp of no known length or of too many nanoseconds.
         raise BadRequest(f"a value cannot be read: {error}") from None
 
 
@@ -158,17 +170,30 @@ def _read_map(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     return found
 
 
-def _array_guard() -> Callable[[list[Any]], list[Any]]:
-    array_count = 0
+def _refuse_extension(code: int, _data: bytes) -> NoReturn:
+    raise BadRequest(f"a request has no extension values, but this one has one of type {code}")
 
-    def count(values: list[Any]) -> list[Any]:
-        nonlocal array_count
-        array_count += 1
-        if array_count > _GUARDED_ARRAYS_MAX:
-            raise BadRequest(f"a request of this size has at most {_GUARDED_ARRAYS_MAX} arrays, nested ones counted")
+
+def _guarded_readers() -> tuple[Callable[[list[Any]], list[Any]], Callable[[list[tuple[Any, Any]]], dict[str, Any]]]:
+    container_count = 0
+
+    def count() -> None:
+        nonlocal container_count
+        container_count += 1
+        if container_count > _GUARDED_CONTAINERS_MAX:
+            raise BadRequest(
+                f"a request of this size has at most {_GUARDED_CONTAINERS_MAX} arrays and maps, nested ones counted"
+            )
+
+    def read_array(values: list[Any]) -> list[Any]:
+        count()
         return values
 
-    return count
+    def read_map(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+        count()
+        return _read_map(pairs)
+
+    return read_array, read_map
 
 
 def _read_request(message: Any) -> Request | Malformed:
@@ -230,7 +255,6 @@ class ClientDecoder:
 
     def __init__(self) -> None:
         self._framer = Framer()
-        self._broken: ProtocolError | None = None
         self.feed = self._framer.feed
 
     def next_message(self) -> Response | Notification | None:
@@ -240,14 +264,11 @@ class ClientDecoder:
             ProtocolError: the peer does not speak MessagePack-RPC as presencedb does; the connection is of no more use, and
                 every later call says so again.
         """
-        if self._broken is not None:
-            raise self._broken
         try:
             frame = self._framer.next_frame()
             return None if frame is None else _read_answer(msgpack.unpackb(frame))
         except (TooLarge, BadRequest, ValueError) as error:
-            self._broken = ProtocolError(f"the server's answer is not understood: {error}")
-        raise self._broken
+            raise self._framer.break_off(ProtocolError(f"the server's answer is not understood: {error}")) from None
 
 
 def _read_answer(message: Any) -> Response | Notification:

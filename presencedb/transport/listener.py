@@ -16,6 +16,7 @@ from presencedb.errors import ListenError
 from presencedb.limits import LISTEN_BACKLOG, SECOND_MS, TLS_HANDSHAKE_MS_MAX
 from presencedb.transport.connection import Connection, Service
 from presencedb.transport.hub import Hub
+from presencedb.units import Address
 
 _NO_SUCH_FAMILY: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
@@ -44,11 +45,12 @@ class Listener:
             ListenError: the address is taken, not of this machine, or not understood.
         """
         loop = self._hub.loop
+        name = str(Address(host, port))
         try:
             found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except (OSError, UnicodeError) as error:
-            raise ListenError(f"cannot listen on {host}:{port}: {_reason(error)}") from None
-        sockets = _bind_all([(family, address) for family, _, _, _, address in found], f"{host}:{port}")
+            raise ListenError(f"cannot listen on {name}: {_reason(error)}") from None
+        sockets = _bind_all([(family, address) for family, _, _, _, address in found], name)
         for sock in sockets:
             self._servers.append(
                 await loop.create_server(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from structlog.testing import capture_logs
 
 from presencedb.clock import ManualClock
 from presencedb.errors import Unavailable
@@ -25,7 +25,7 @@ async def verifying(
     provider: Provider, clock: ManualClock, settings: JwtSettings | None = None
 ) -> AsyncIterator[tuple[TokenVerifier, JwksKeys]]:
     settings = settings or JwtSettings(jwks_url=provider.url)
-    keys = JwksKeys(settings, provider.url, clock)
+    keys = JwksKeys(settings, clock)
     await keys.start()
     try:
         yield TokenVerifier(settings, keys), keys
@@ -93,16 +93,16 @@ async def test_withdrawn_key_stops_being_good_once_the_set_is_old() -> None:
             assert await verifier.user_of(token(algorithm="RS256", kid="b")) == "u1"
 
 
-async def test_known_keys_stay_good_while_the_provider_is_away_but_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+async def test_known_keys_stay_good_while_the_provider_is_away_but_not_for_ever() -> None:
     clock = ManualClock()
     async with running_provider() as provider:
         provider.publish(jwk("ES256", "a"))
         async with verifying(provider, clock) as (verifier, keys):
             provider.status = 500
-            with caplog.at_level(logging.WARNING):
+            with capture_logs() as logs:
                 clock.advance_ms(3600_000)
                 assert await verifier.user_of(token(algorithm="ES256", kid="a")) == "u1"
-                await wait_until_async(lambda: "status 500" in caplog.text, what="the warning")
+                await wait_until_async(lambda: "status 500" in str(logs), what="the warning")
             clock.advance_ms(23 * 3600_000 + 1)
             assert not keys.ready
             with pytest.raises(Unavailable):
@@ -113,7 +113,7 @@ async def test_known_keys_stay_good_while_the_provider_is_away_but_not_for_ever(
             assert keys.ready
 
 
-async def test_provider_that_is_away_at_the_start_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_provider_that_is_away_at_the_start_is_asked_again() -> None:
     clock = ManualClock()
     async with running_provider() as provider:
         provider.status = 503
@@ -150,7 +150,7 @@ async def test_all_who_wait_share_one_fetch() -> None:
 
 
 @pytest.mark.parametrize("fault", ["huge", "garbage", "redirect", "hanging", "refused"])
-async def test_bad_answer_of_the_provider_changes_nothing(fault: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_bad_answer_of_the_provider_changes_nothing(fault: str) -> None:
     clock = ManualClock()
     async with running_provider() as provider:
         provider.publish(jwk("ES256", "a"))
@@ -158,10 +158,10 @@ async def test_bad_answer_of_the_provider_changes_nothing(fault: str, caplog: py
         async with verifying(provider, clock, settings) as (verifier, _):
             await _break(provider, fault)
             clock.advance_ms(601_000)
-            with caplog.at_level(logging.WARNING):
+            with capture_logs() as logs:
                 for _ in range(3):
                     assert await verifier.user_of(token(algorithm="ES256", kid="a")) == "u1"
-                await wait_until_async(lambda: "cannot fetch" in caplog.text, what="the warning")
+                await wait_until_async(lambda: "cannot fetch" in str(logs), what="the warning")
             assert await verifier.user_of(token(algorithm="ES256", kid="a")) == "u1"
             if provider.hold is not None:
                 provider.hold.set()

@@ -12,7 +12,14 @@ import pytest
 
 REASON: Final = "needs the program"
 """How the reason of such a skip begins, so that the summary can find it."""
-PACKAGES: Final = {"cc": "gcc libc6-dev", "curl": "curl", "etcd": "etcd-server", "git": "git", "openssl": "openssl"}
+PACKAGES: Final = {
+    "cc": "gcc libc6-dev",
+    "curl": "curl",
+    "etcd": "etcd-server",
+    "git": "git",
+    "make": "make",
+    "openssl": "openssl",
+}
 """Where Debian keeps a program."""
 
 

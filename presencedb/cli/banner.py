@@ -1,0 +1,110 @@
+"""What a server says on stderr before it is ready: what runs, who is let in, and lines to paste that work at once."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from presencedb.cli.secrets import asks_for_token
+from presencedb.config import (
+    API_KEYS,
+    INSECURE,
+    JWKS_URL,
+    JWT_KEY,
+    RETENTION,
+    TICK,
+    TLS_CERT,
+    TOKEN_FILE,
+    TOKEN_VARIABLE,
+    TTL,
+)
+from presencedb.engine import IMPLEMENTATION
+from presencedb.implementation import COMPILED
+from presencedb.settings import Settings
+from presencedb.transport.loop import loop_name
+from presencedb.units import Address, duration_text
+from presencedb.version import __version__
+
+EXAMPLE_ID = "42"
+_ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a client finds whoever listens there
+
+
+def process_line() -> str:
+    """Which of the things that may differ between installations runs here."""
+    engine = "the compiled engine" if IMPLEMENTATION == COMPILED else "the engine in plain Python"
+    return f"presencedb {__version__}: {engine}, on {loop_name()}"
+
+
+def node_lines(settings: Settings) -> list[str]:
+    """What a node promises, and whom it lets in."""
+    retention_ms = settings[RETENTION]
+    retention = "forever" if retention_ms is None else duration_text(retention_ms) if retention_ms else "online"
+    return [
+        f"  ttl {duration_text(settings[TTL])}, tick {duration_text(settings[TICK])}, retention {retention}",
+        f"  MessagePack-RPC asks for {'a' if asks_for_token(settings) else 'no'} token",
+    ]
+
+
+def gateway_lines(settings: Settings) -> list[str]:
+    """Whom HTTP lets in."""
+    if not _is_keyless(settings):
+        return ["  HTTP asks for a key or a user token"]
+    return [f"  HTTP asks for no key{'' if settings[INSECURE] else ', and serves this machine only'}"]
+
+
+def curl_line(settings: Settings, address: Address) -> str:
+    """A heartbeat by curl that works when pasted; where only user tokens are taken, a question that needs none."""
+    tls = settings[TLS_CERT] is not None
+    url = f"{'https' if tls else 'http'}://{_reachable(address)}"
+    parts = ["curl", "-i"]
+    if tls:
+        parts += ["--cacert", shlex.quote(str(settings[TLS_CERT]))]
+    if not _is_keyless(settings) and settings[API_KEYS] is None:
+        return " ".join([*parts, f"{url}/readyz"])
+    if settings[API_KEYS] is not None:
+        keys = shlex.quote(str(settings[API_KEYS]))
+        parts.append(f"-H \"X-API-Key: $(grep -m 1 '^[^#]' {keys} | cut -d : -f 2)\"")
+    return " ".join(
+        [*parts, "-H 'Content-Type: application/json'", "-d", f'\'{{"user_id": "{EXAMPLE_ID}"}}\'', f"{url}/heartbeat"]
+    )
+
+
+def cli_line(settings: Settings, url: str) -> str:
+    """A question by this command line that works when pasted."""
+    parts = [_program(), "status", "--url", url]
+    if url.startswith("presence+tls:"):
+        parts += ["--tls-ca", shlex.quote(str(settings[TLS_CERT]))]
+    if settings[TOKEN_FILE] is not None:
+        parts += ["--token-file", shlex.quote(str(settings[TOKEN_FILE]))]
+    elif asks_for_token(settings):
+        parts = [f'{TOKEN_VARIABLE}="${TOKEN_VARIABLE}"', *parts]
+    return " ".join([*parts, EXAMPLE_ID])
+
+
+def node_url(settings: Settings, tcp: Address | None, unix: Path | None) -> str:
+    """How a client on this machine reaches the node."""
+    if tcp is not None:
+        return f"presence{'+tls' if settings[TLS_CERT] is not None else ''}://{_reachable(tcp)}"
+    return f"presence+unix://{unix.absolute() if unix is not None else ''}"
+
+
+def _is_keyless(settings: Settings) -> bool:
+    return settings[API_KEYS] is None and settings[JWT_KEY] is None and settings[JWKS_URL] is None
+
+
+def _reachable(address: Address) -> Address:
+    return Address(_ANY_HOST.get(address.host, address.host), address.port)
+
+
+def _program() -> str:
+    """How to call this very installation from the folder where the server was started."""
+    started = Path(sys.argv[0])
+    if started.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m presencedb"
+    found = shutil.which(started.name)
+    if found is not None and os.path.samefile(found, started.absolute()):
+        return started.name
+    return shlex.quote(str(started))

@@ -1,0 +1,368 @@
+"""`AsyncClient`: presencedb from asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any, Final, Self
+
+from presencedb.client import values
+from presencedb.client.coalesce import Write
+from presencedb.client.dial import GIVEN_SOCKET, Greeting, MakeSocket, Target, target_of
+from presencedb.client.driver import ClientSettings, Driver
+from presencedb.client.failures import client_closed
+from presencedb.client.follow import Follow
+from presencedb.client.keep_online import BEAT, Keeper, KeepOnline
+from presencedb.client.url import DEFAULT_URL, TLS_SCHEME, TcpAddress, parse_url
+from presencedb.client.values import ConnectionState, IdLike, ServerInfo
+from presencedb.clock import SystemClock
+from presencedb.credentials import load_token
+from presencedb.errors import BadRequest, ConfigError
+from presencedb.ids import Id
+from presencedb.limits import AGE_MS_MAX, GRACE_MS_MAX, SCAN_LIMIT_MAX
+
+TOKEN_VARIABLE: Final = "PRESENCEDB_TOKEN"  # noqa: S105 - the name of one, not a token
+NS_PER_S: Final = 1_000_000_000
+
+_clock: Final = SystemClock()
+
+_process_marker: list[object] = [object()]
+"""Another object in each forked child."""
+_inherited: list[object] = []
+"""In a forked child: what belongs to the parent's loop. It is kept, for ending it would end the parent's things."""
+
+
+def _mark_forked_child() -> None:
+    _process_marker[0] = object()
+
+
+os.register_at_fork(after_in_child=_mark_forked_child)
+
+
+class AsyncClient:
+    """A client of one node or router. Use it with `async with`, or call `close` when done.
+
+    `async with` (and `connect`) connects at once and fails if nobody is there. Used without, the first call connects.
+    After that a lost connection is made again by the next call; a call that fails for want of a server is tried again for
+    as long as its timeout lasts.
+
+    Every call may raise, besides what it names itself:
+        ConnectError: no connection could be had within the timeout.
+        CallTimeout: there was no answer within the timeout.
+        Unauthenticated, Denied: the token is missing, unknown, or lacks the right.
+        Busy, Unavailable: the server cannot serve now, and could not within the timeout either.
+        ProtocolError: what listens there does not speak the protocol.
+        ClientClosed: the client is closed.
+    All of these are `presencedb.Error`.
+
+    A client belongs to the event loop on which it was first used; in a forked child it begins anew by itself.
+    """
+
+    def __init__(
+        self,
+        url: str | None = DEFAULT_URL,
+        *,
+        token: str | None = None,
+        token_file: str | Path | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        connect_timeout_s: float = 2.0,
+        timeout_s: float = 5.0,
+        client_name: str = "presencedb-python",
+        connect: MakeSocket | None = None,
+        on_state: Callable[[ConnectionState], None] | None = None,
+        random: Random | None = None,
+    ) -> None:
+        """Make a client; nothing is connected yet.
+
+        Args:
+            url: see `docs/client.md` for its forms. With several addresses the next one is tried when one fails.
+            token: shown to the server. Without it, the environment variable PRESENCEDB_TOKEN or `token_file` gives one.
+            token_file: a file whose first secret is the token.
+            ssl_context: for `presence+tls://`; without it, the certificates that the system trusts.
+            connect_timeout_s: for each address: socket, TLS and hello together.
+            timeout_s: for each call, with its retries.
+            client_name: what the server's logs call this client.
+            connect: instead of a URL: gives a connected socket, a new one each time. The environment gives no token then.
+            on_state: called with each new `ConnectionState`.
+            random: where jitter comes from, for tests.
+
+        Raises:
+            ConfigError: the URL or another argument is wrong, or the token file cannot be read.
+        """
+        for name, value in (("connect_timeout_s", connect_timeout_s), ("timeout_s", timeout_s)):
+            if not value > 0:
+                raise ConfigError(f"{name} is a number of seconds above 0, not {value!r}")
+        self._settings = ClientSettings(
+            targets=_targets(url, ssl_context, connect),
+            greeting=Greeting(client_name, _token(token, token_file, from_environment=connect is None)),
+            connect_timeout_s=connect_timeout_s,
+            timeout_s=timeout_s,
+            random=random,
+        )
+        self._on_state = on_state
+        self._driver: Driver | None = None
+        self._keeper: Keeper | None = None
+        self._process: object = None
+        self._closed = False
+
+    # --- connection --------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.connect()
+        except BaseException:  # a cancelled attempt must not go on behind a block that was never entered
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def connect(self) -> None:
+        """Connect now, trying each address once; does nothing where there is a connection.
+
+        Raises:
+            ConnectError: none can be reached.
+        """
+        await self._bound().connector.connect()
+
+    async def close(self) -> None:
+        """Close the connection, feeds and beats included; calls that wait raise ClientClosed. May be called again."""
+        self._closed = True
+        driver = self._driver
+        if driver is not None and driver.loop is asyncio.get_running_loop():
+            await driver.close()
+
+    @property
+    def state(self) -> ConnectionState:
+        """What the connection is doing."""
+        if self._closed:
+            return ConnectionState.CLOSED
+        return ConnectionState.IDLE if self._driver is None else self._driver.connector.state
+
+    # --- writes ------------------------------------------------------------------------------------------------------
+
+    async def heartbeat(self, *ids: IdLike, age_ms: int = 0) -> None:
+        """Mark users alive. Calls made in one turn of the loop go out as one frame; they keep the order of the calls.
+
+        A heartbeat that was cancelled or failed may have been taken by the server all the same.
+
+        Args:
+            age_ms: how long ago they were alive.
+
+        Raises:
+            BadRequest: an id or the age is not valid. Nothing of this call was sent.
+        """
+        driver = self._bound()
+        canonical = values.read_ids("heartbeat", ids)
+        if canonical:
+            await driver.write(BEAT if age_ms == 0 else _write("heartbeat", age_ms, 0), canonical)
+
+    async def heartbeat_batch(self, ids: Iterable[IdLike], *, age_ms: int = 0) -> int:
+        """Mark any number of users alive in frames of their own, and tell how many came online by it.
+
+        The number is what the server says. If an answer got lost and the frame was sent again, whoever came online by the
+        first is not counted.
+
+        Raises:
+            BadRequest: an id or the age is not valid. Nothing of this call was sent.
+        """
+        driver = self._bound()
+        canonical = values.read_ids("heartbeat_batch", ids)
+        write = _write("heartbeat", age_ms, 0, alone=True)
+        return await driver.write(write, canonical) if canonical else 0
+
+    async def offline(self, *ids: IdLike, grace_ms: int = 0, age_ms: int = 0) -> None:
+        """Sign users off.
+
+        Args:
+            grace_ms: go offline only after this time, and only if no heartbeat comes in it: spares a user's other devices.
+            age_ms: how long ago they left.
+
+        Raises:
+            BadRequest: an id, the grace or the age is not valid. Nothing of this call was sent.
+        """
+        driver = self._bound()
+        canonical = values.read_ids("offline", ids)
+        write = _write("offline", age_ms, grace_ms)
+        if canonical:
+            await driver.write(write, canonical)
+
+    async def offline_batch(self, ids: Iterable[IdLike], *, grace_ms: int = 0, age_ms: int = 0) -> int:
+        """Sign any number of users off in frames of their own, and tell how many went offline by it at once.
+
+        The number is as good as that of `heartbeat_batch`.
+
+        Raises:
+            BadRequest: an id, the grace or the age is not valid. Nothing of this call was sent.
+        """
+        driver = self._bound()
+        canonical = values.read_ids("offline_batch", ids)
+        write = _write("offline", age_ms, grace_ms, alone=True)
+        return await driver.write(write, canonical) if canonical else 0
+
+    def keep_online(self, *ids: IdLike, sign_off: bool = False, grace_ms: int = 0) -> KeepOnline:
+        """Beat for users as long as an `async with` block runs, at the interval that the server asks for.
+
+        Entering beats once and raises what that raises. From then on it beats whatever happens, over lost connections and
+        restarts of the server. When the block ends it just stops, and the users go offline by their ttl; with `sign_off`
+        they are signed off, at once or after `grace_ms` without a heartbeat from elsewhere.
+
+        Raises:
+            BadRequest: an id or the grace is not valid.
+        """
+        driver = self._bound()
+        assert self._keeper is not None
+        farewell = _write("offline", 0, grace_ms)
+        return KeepOnline(driver, self._keeper, values.read_ids("keep_online", ids), farewell if sign_off else None)
+
+    # --- reads -------------------------------------------------------------------------------------------------------
+
+    async def status(self, ids: Iterable[IdLike]) -> dict[Id, bool | None]:
+        """Who is online, by canonical id (`42` for `"42"`), of any number of users.
+
+        True is online, False offline. **None is unknown, not offline**: a server that was not told everything says so
+        instead of guessing. So ask `is False`, never `if not`.
+
+        Raises:
+            BadRequest: an id is not valid.
+        """
+        driver = self._bound()
+        canonical = values.read_ids("status", ids)
+        found: list[bool | None] = []
+        if canonical:
+            for count, result in await driver.call_in_frames("status", canonical):
+                found += values.read_statuses(count, result)
+        return dict(zip(canonical, found, strict=True))
+
+    async def last_seen(self, ids: Iterable[IdLike]) -> dict[Id, datetime | None]:
+        """When users were last alive (or signed off), in UTC, by canonical id.
+
+        None is: never, or no longer remembered. A server with retention `online` forgets whoever is offline.
+
+        Raises:
+            BadRequest: an id is not valid.
+        """
+        driver = self._bound()
+        canonical = values.read_ids("last_seen", ids)
+        found: list[datetime | None] = []
+        if canonical:
+            for count, result in await driver.call_in_frames("last_seen", canonical):
+                found += values.read_times(count, result)
+        return dict(zip(canonical, found, strict=True))
+
+    async def count(self) -> int:
+        """How many users are online."""
+        return values.read_count("count", await self._bound().call("count"))
+
+    async def online(self, cursor: str | None = None, limit: int = 1000) -> tuple[str | None, list[Id]]:
+        """A page of the users online: the cursor of the next page, None after the last, and up to `limit` ids.
+
+        Who is online all along appears exactly once on the pages from first to last.
+
+        Raises:
+            BadRequest: the cursor is not one, or the limit not between 1 and 10,000.
+        """
+        if type(limit) is not int or not 1 <= limit <= SCAN_LIMIT_MAX:
+            raise BadRequest(f"limit is an integer between 1 and {SCAN_LIMIT_MAX}, not {limit!r}")
+        return values.read_page(await self._bound().call("online", (cursor, limit)))
+
+    async def scan(self, limit: int = 1000) -> AsyncIterator[Id]:
+        """All users online, one after the other, `limit` of them asked for at a time."""
+        cursor, ids = await self.online(None, limit)
+        while True:
+            for user_id in ids:
+                yield user_id
+            if cursor is None:
+                return
+            cursor, ids = await self.online(cursor, limit)
+
+    def follow(self, cursor: str | None = None) -> Follow:
+        """Every change of any user's status, as an async iterator of `Change`, from now on or from a cursor on.
+
+        See `Follow` for what it does when connections are lost, and what it raises.
+        """
+        return Follow(self._bound(), cursor)
+
+    # --- the server --------------------------------------------------------------------------------------------------
+
+    async def hello(self) -> ServerInfo:
+        """What the server said of itself when this connection was made; connects where there is none."""
+        driver = self._bound()
+        return (await driver.connector.link_until(driver.loop.time() + self._settings.timeout_s)).server
+
+    async def ping(self) -> float:
+        """Seconds that a question and its answer take, once there is a connection."""
+        driver = self._bound()
+        await self.hello()
+        began_ns = _clock.monotonic_ns()  # the loop's own time may be as coarse as a millisecond
+        await driver.call("ping")
+        return (_clock.monotonic_ns() - began_ns) / NS_PER_S
+
+    async def info(self) -> dict[str, Any]:
+        """The server's counters. Needs the right `admin`."""
+        return values.read_map("info", await self._bound().call("info"))
+
+    async def topology(self) -> dict[str, Any]:
+        """The members of the cluster: epoch, seed, replicas, members."""
+        return values.read_map("topology", await self._bound().call("topology"))
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _bound(self) -> Driver:
+        """The driver on the running loop; made now where this is the first use, or the first in a forked child."""
+        driver = self._driver
+        if driver is not None and driver.loop is asyncio.get_running_loop() and not self._closed:
+            return driver
+        if self._closed:
+            raise client_closed()
+        if driver is not None and self._process is not _process_marker[0]:
+            _inherited.append(driver)
+            driver = None
+        if driver is not None and not driver.loop.is_closed():
+            raise RuntimeError("this client belongs to another event loop; make one for each loop")
+        driver = self._driver = Driver(self._settings)
+        driver.connector.on_state = self._on_state
+        self._keeper = Keeper(driver)
+        self._process = _process_marker[0]
+        return driver
+
+
+def _write(method: str, age_ms: int, grace_ms: int, *, alone: bool = False) -> Write:
+    return Write(
+        method,
+        values.read_duration_ms("age_ms", age_ms, AGE_MS_MAX),
+        values.read_duration_ms("grace_ms", grace_ms, GRACE_MS_MAX),
+        alone,
+    )
+
+
+def _targets(url: str | None, ssl_context: ssl.SSLContext | None, connect: MakeSocket | None) -> list[Target]:
+    if connect is not None:
+        if url not in (None, DEFAULT_URL):
+            raise ConfigError("give a URL or `connect`, not both")
+        return [Target(GIVEN_SOCKET, connect)]
+    if url is None:
+        raise ConfigError("give a URL, or `connect`")
+    addresses = parse_url(url)
+    if ssl_context is not None and not all(isinstance(address, TcpAddress) and address.tls for address in addresses):
+        raise ConfigError(f"ssl_context is for {TLS_SCHEME}:// URLs, {url!r} is none")
+    return [target_of(address, ssl_context) for address in addresses]
+
+
+def _token(token: str | None, token_file: str | Path | None, *, from_environment: bool) -> str | None:
+    if token is not None and token_file is not None:
+        raise ConfigError("give token or token_file, not both")
+    if token is not None:
+        return token
+    if token_file is not None:
+        return load_token(Path(token_file))
+    return os.environ.get(TOKEN_VARIABLE) or None if from_environment else None

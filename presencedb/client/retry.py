@@ -1,0 +1,74 @@
+"""When to try again: decisions without I/O, a clock or a loop, shared by every client.
+
+A call has one budget of time. It is spent in attempts, each at most half a heartbeat interval long, so that a heartbeat
+that went into a dead connection has a second chance before its user's ttl is over. Between attempts the wait is "full
+jitter" (M. Brooker, "Exponential Backoff And Jitter", 2015): uniform between nothing and an exponentially growing bound,
+which spreads the clients that lost one server evenly instead of in waves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from random import Random
+
+from presencedb.errors import ConnectError, Error
+from presencedb.limits import AGE_MS_MAX, ATTEMPT_MS_MIN, BACKOFF_BASE_MS, BACKOFF_CAP_MS, LATE_WRITE_MS, SECOND_MS
+
+_EXPONENT_MAX = 32  # far above the cap; keeps a client that has failed for days from computing with giant numbers
+
+
+def backoff_s(failure_count: int, random: Random) -> float:
+    """Seconds to wait after so many failures in a row, the first of them being 0."""
+    bound_ms = min(BACKOFF_CAP_MS, BACKOFF_BASE_MS << min(failure_count, _EXPONENT_MAX))
+    return random.random() * bound_ms / SECOND_MS
+
+
+def attempt_s(heartbeat_interval_ms: int) -> float:
+    """The longest that one attempt may wait for its answer, in seconds."""
+    return max(ATTEMPT_MS_MIN, heartbeat_interval_ms / 2) / SECOND_MS
+
+
+@dataclass(slots=True)
+class Attempts:
+    """One call's way through its attempts. Times are seconds of any clock that does not go back.
+
+    Attributes:
+        began_s: when the call began.
+        deadline_s: when its budget is used up.
+        age_ms: how old the write was when the call began; 0 for a read.
+        count: attempts begun.
+    """
+
+    began_s: float
+    deadline_s: float
+    age_ms: int = 0
+    count: int = 0
+
+    def begin(self, now_s: float, heartbeat_interval_ms: int) -> float:
+        """Begin an attempt; returns when it ends unanswered."""
+        self.count += 1
+        return min(self.deadline_s, now_s + attempt_s(heartbeat_interval_ms))
+
+    def age_to_send_ms(self, now_s: float) -> int:
+        """The age that a write of this attempt carries.
+
+        On the first attempt it is what the caller gave, unless the write had to wait long for its connection: then, and
+        on every further attempt, the time since the call began is added. So a late write is never taken for a fresh one.
+        """
+        elapsed_ms = ceil((now_s - self.began_s) * SECOND_MS)  # older rather than younger than the truth
+        if self.count <= 1 and elapsed_ms < LATE_WRITE_MS:
+            return self.age_ms
+        return min(self.age_ms + elapsed_ms, AGE_MS_MAX)
+
+    def wait_s(self, error: Error, now_s: float, random: Random) -> float | None:
+        """How long to wait before the next attempt after this error; None: give up and raise it.
+
+        A lost connection asks for no wait here: whoever makes the connections backs off for all calls together.
+        """
+        if not error.retryable or now_s >= self.deadline_s:
+            return None
+        if isinstance(error, ConnectError):
+            return 0.0
+        wait = backoff_s(self.count - 1, random)
+        return wait if now_s + wait < self.deadline_s else None

@@ -1,0 +1,243 @@
+"""What goes in and comes out of a client's calls: ids of every kind in, answers checked and brought to Python's types out.
+
+Nothing that a server sends is believed: an answer of another shape than the call promises is a `ProtocolError`, never a
+`TypeError` somewhere in the caller's code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from types import NoneType
+from typing import Any, Final, NamedTuple, TypeAlias
+from uuid import UUID
+
+from presencedb.errors import BadRequest, ProtocolError
+from presencedb.ids import Id, IdBatch, canonical_id
+from presencedb.protocol.messages import PROTOCOL_VERSION
+
+IdLike: TypeAlias = int | str | UUID
+"""An id as a caller may give it. Answers name it in its canonical form: `42` for `"42"`, the text of a UUID."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_BOOL_OR_NONE: Final[set[type]] = {bool, NoneType}
+_INT_OR_NONE: Final[set[type]] = {int, NoneType}
+_INT_OR_TEXT: Final = {int, str}
+
+
+class ConnectionState(Enum):
+    """What a client's connection is doing."""
+
+    IDLE = "idle"
+    """There is none; the next call makes one."""
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CLOSED = "closed"
+    """The client was closed."""
+
+
+class Change(NamedTuple):
+    """One change of one user's status.
+
+    Attributes:
+        id: the canonical id.
+        online: what the user is since then; None: the server can no longer tell.
+        at: when it became true, by the server's clock, in UTC.
+        reason: `heartbeat`, `timeout`, `sign_off`, `known` (it was unknown before) or `unknown`.
+    """
+
+    id: Id
+    online: bool | None
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerInfo:
+    """What a server says of itself when a connection is made.
+
+    Attributes:
+        protocol: the version of the protocol.
+        version: of presencedb.
+        node: the id of the node.
+        run: names this start of it; another one means that it was started again.
+        ttl_ms: how long a heartbeat keeps a user online.
+        tick_ms: the grain of its time.
+        heartbeat_interval_ms: how often to beat.
+        retention: what is remembered of users who are offline, as the server words it.
+        limits: its limits by name.
+    """
+
+    protocol: int
+    version: str
+    node: str
+    run: str
+    ttl_ms: int
+    tick_ms: int
+    heartbeat_interval_ms: int
+    retention: Any
+    limits: Mapping[str, Any]
+
+    @classmethod
+    def from_wire(cls, result: Any) -> ServerInfo:
+        """Read the answer to `hello`.
+
+        Raises:
+            ProtocolError: it is of another shape, or of a protocol that this client does not speak.
+        """
+        answer = read_map("hello", result)
+        protocol = answer.get("protocol")
+        if protocol != PROTOCOL_VERSION:
+            raise ProtocolError(f"the server speaks version {protocol!r} of the protocol, this client {PROTOCOL_VERSION}")
+        for name in ("ttl_ms", "tick_ms", "heartbeat_interval_ms"):
+            if type(answer.get(name)) is not int or answer[name] <= 0:
+                raise _unexpected("hello", f"{name} {answer.get(name)!r}")
+        return cls(
+            protocol=protocol,
+            version=str(answer.get("version", "")),
+            node=str(answer.get("node", "")),
+            run=str(answer.get("run", "")),
+            ttl_ms=answer["ttl_ms"],
+            tick_ms=answer["tick_ms"],
+            heartbeat_interval_ms=answer["heartbeat_interval_ms"],
+            retention=answer.get("retention"),
+            limits=read_map("hello", answer.get("limits", {})),
+        )
+
+
+def read_ids(method: str, ids: Iterable[IdLike]) -> list[Id]:
+    """The canonical ids of a call, in order, repeated ones included.
+
+    Raises:
+        BadRequest: a value is not an id, or `ids` is one id instead of several.
+    """
+    if type(ids) not in (tuple, list) and (isinstance(ids, str | bytes) or not isinstance(ids, Iterable)):
+        raise BadRequest(f"{method} takes several ids, as in {method}([42]), not one {type(ids).__name__}")
+    values: list[object] = list(ids)
+    if len(values) == 1:
+        value = values[0]
+        return [canonical_id(str(value) if isinstance(value, UUID) else value)]
+    if any(issubclass(kind, UUID) for kind in set(map(type, values))):
+        values = [str(value) if isinstance(value, UUID) else value for value in values]
+    return list(IdBatch(values))
+
+
+def read_duration_ms(name: str, value: int, most: int) -> int:
+    """An age or a grace.
+
+    Raises:
+        BadRequest: not an integer from 0 to `most`.
+    """
+    if type(value) is not int or not 0 <= value <= most:
+        raise BadRequest(f"{name} is an integer between 0 and {most}, not {value!r}")
+    return value
+
+
+def read_statuses(asked: int, result: Any) -> list[bool | None]:
+    """The answer to `status`, of as many ids as were asked.
+
+    Raises:
+        ProtocolError: it is of another shape.
+    """
+    statuses: list[bool | None] = _read_array("status", asked, result, _BOOL_OR_NONE)
+    return statuses
+
+
+def read_times(asked: int, result: Any) -> list[datetime | None]:
+    """The answer to `last_seen`, of as many ids as were asked.
+
+    Raises:
+        ProtocolError: it is of another shape.
+    """
+    times: list[int | None] = _read_array("last_seen", asked, result, _INT_OR_NONE)
+    return [None if time_ms is None else read_time("last_seen", time_ms) for time_ms in times]
+
+
+def read_time(method: str, time_ms: int) -> datetime:
+    """A moment of the wire, in Unix milliseconds.
+
+    Raises:
+        ProtocolError: it is outside of what a `datetime` can hold.
+    """
+    try:
+        return _EPOCH + timedelta(milliseconds=time_ms)
+    except OverflowError:
+        raise _unexpected(method, f"the time {time_ms}") from None
+
+
+def read_page(result: Any) -> tuple[str | None, list[Id]]:
+    """The answer to `online`.
+
+    Raises:
+        ProtocolError: it is of another shape.
+    """
+    match result:
+        case [str() | None as cursor, list(ids)] if set(map(type, ids)) <= _INT_OR_TEXT:
+            return cursor, ids
+    raise _unexpected("online", "something that is not a page of ids")
+
+
+def read_count(method: str, result: Any) -> int:
+    """An answer that is a number of users.
+
+    Raises:
+        ProtocolError: it is of another shape.
+    """
+    if type(result) is not int or result < 0:
+        raise _unexpected(method, f"{type(result).__name__} where a number was due")
+    return result
+
+
+def read_map(method: str, result: Any) -> dict[str, Any]:
+    """An answer that is a map.
+
+    Raises:
+        ProtocolError: it is of another shape.
+    """
+    if not isinstance(result, dict) or not set(map(type, result)) <= {str}:
+        raise _unexpected(method, f"{type(result).__name__} where a map was due")
+    return result
+
+
+def read_cursor(method: str, result: Any) -> str:
+    """A cursor as a server gives it.
+
+    Raises:
+        ProtocolError: it is not text.
+    """
+    if not isinstance(result, str):
+        raise _unexpected(method, f"{type(result).__name__} where a cursor was due")
+    return result
+
+
+def read_presence(params: list[Any]) -> tuple[str, list[Change]]:
+    """A `presence` notification: the cursor after its changes, and those.
+
+    Raises:
+        ProtocolError: it is of another shape.
+    """
+    match params:
+        case [str(cursor), list(events)]:
+            return cursor, [_read_change(event) for event in events]
+    raise _unexpected("presence", "something that is not a cursor and changes")
+
+
+def _read_change(event: Any) -> Change:
+    if type(event) is list and len(event) == 4:
+        user_id, online, at_ms, reason = event
+        if type(user_id) in _INT_OR_TEXT and type(online) in _BOOL_OR_NONE and type(at_ms) is int and type(reason) is str:
+            return Change(user_id, online, read_time("presence", at_ms), reason)
+    raise _unexpected("presence", "a change that is not [id, online, at_ms, reason]")
+
+
+def _read_array(method: str, asked: int, result: Any, kinds: set[type]) -> Any:
+    if not isinstance(result, list) or len(result) != asked or not set(map(type, result)) <= kinds:
+        size = f"{len(result)} values" if isinstance(result, list) else type(result).__name__
+        raise _unexpected(method, f"{size} for {asked} ids, or values of another kind than promised")
+    return result
+
+
+def _unexpected(method: str, what: str) -> ProtocolError:
+    return ProtocolError(f"the server answered {method} with {what}")

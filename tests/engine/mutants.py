@@ -1,0 +1,113 @@
+"""Engines that are broken on purpose, each in one way: what compares engines has to notice every one of them."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from presencedb.engine import EngineConfig, Transition
+from presencedb.engine.reference import ReferenceEngine
+from presencedb.engine.reference_registers import SIGNED_OFF, Registers
+from presencedb.ids import Id, IdBatch
+from presencedb.states import Reason
+from tests.engine.implementations import MakeEngine
+
+
+class _WithRegisters(ReferenceEngine):
+    """A reference engine with other rules for its registers."""
+
+    rules: ClassVar[type[Registers]]
+
+    def __init__(self, config: EngineConfig, *, tick: int) -> None:
+        super().__init__(config, tick=tick)
+        self._registers.__class__ = self.rules
+
+
+class LateByOneTick(_WithRegisters):
+    class rules(Registers):  # noqa: N801 - stands for the attribute
+        def deadline(self, register: int) -> int:
+            return super().deadline(register) + 1
+
+
+class IgnoresHold(_WithRegisters):
+    class rules(Registers):  # noqa: N801
+        def deadline(self, register: int) -> int:
+            return min(super().deadline(register), (register >> 1) + self._ttl + 1)
+
+
+class HeartbeatWinsTie(_WithRegisters):
+    class rules(Registers):  # noqa: N801
+        def put(self, user_id: Id, register: int, at: int | None = None) -> bool:
+            known = self.get(user_id)
+            if known is not None and not register & SIGNED_OFF and known == register | SIGNED_OFF:
+                self.offline[user_id] = register - 1
+            return super().put(user_id, register, at)
+
+
+class RevivesByOldNews(_WithRegisters):
+    class rules(Registers):  # noqa: N801
+        def _is_fresh(self, register: int) -> bool:
+            return not register & SIGNED_OFF and register > 0
+
+
+class ForgetsSignOffs(_WithRegisters):
+    class rules(Registers):  # noqa: N801
+        def _is_kept(self, register: int) -> bool:
+            return self.keep is None
+
+
+class TicksGoBack(_WithRegisters):
+    class rules(Registers):  # noqa: N801
+        def put(self, user_id: Id, register: int, at: int | None = None) -> bool:
+            return super().put(user_id, register, register >> 1 if at is None else at)
+
+
+class SpeaksOfUnsyncedSlots(_WithRegisters):
+    class rules(Registers):  # noqa: N801
+        def go_offline(self, user_id: Id, register: int, at: int, reason: Reason) -> bool:
+            said_before = len(self.transitions)
+            super().go_offline(user_id, register, at, reason)
+            if len(self.transitions) == said_before:
+                self.transitions.append(Transition(user_id, False, at, reason))
+            return True
+
+
+class LaterGraceWins(_WithRegisters):
+    class rules(Registers):  # noqa: N801
+        def request(self, user_id: Id, register: int, end: int) -> None:
+            self.grace_ends.disarm(user_id)
+            super().request(user_id, register, end)
+
+
+class GraceOutlivesHeartbeat(ReferenceEngine):
+    def heartbeat(self, ids: IdBatch, tick: int, *, age_ticks: int = 0) -> int:
+        self._registers.requests, kept = {}, self._registers.requests
+        try:
+            return super().heartbeat(ids, tick, age_ticks=age_ticks)
+        finally:
+            self._registers.requests = kept
+
+
+class SaysEverythingTwice(ReferenceEngine):
+    def drain_transitions(self) -> list[Transition]:
+        return [transition for transition in super().drain_transitions() for _ in range(2)]
+
+
+class CountsWhoWasNotThere(ReferenceEngine):
+    def sign_off(self, ids: IdBatch, tick: int, *, age_ticks: int = 0, grace_ticks: int = 0) -> int:
+        super().sign_off(ids, tick, age_ticks=age_ticks, grace_ticks=grace_ticks)
+        return len(set(ids))
+
+
+MUTANTS: Final[tuple[MakeEngine, ...]] = (
+    LateByOneTick,
+    IgnoresHold,
+    HeartbeatWinsTie,
+    RevivesByOldNews,
+    ForgetsSignOffs,
+    TicksGoBack,
+    SpeaksOfUnsyncedSlots,
+    LaterGraceWins,
+    GraceOutlivesHeartbeat,
+    SaysEverythingTwice,
+    CountsWhoWasNotThere,
+)

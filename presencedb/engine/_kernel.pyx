@@ -37,6 +37,7 @@ emitted, so a heartbeat writes four bytes and the expiry of a page writes none i
 | advance.h  | one bounded step of time                                                                 |
 | batch.h    | loops over the ids of a request, fetching ahead                                          |
 | scan.h     | reading pages out                                                                        |
+| check.h    | what must be true between two calls; asked by the tests                                  |
 
 What is in C knows nothing of Python; this file checks arguments, converts, and holds no rule of its own.
 """
@@ -331,3 +332,19 @@ cdef Found *page_found(Page *page) except NULL:
     if room == NULL:
         raise MemoryError
     return room
+
+
+def check(KernelEngine engine not None):
+    """Hold the engine's memory against the rules that it keeps, for the tests.
+
+    Raises:
+        AssertionError: one is broken, and which.
+    """
+    cdef const char *broken = store_check(engine.c)
+    if broken != NULL:
+        raise AssertionError(broken.decode())
+
+
+def geometry():
+    """By kind: bytes of a line, and entries in it. With a kind of -1: bytes of a page's head."""
+    return {-1: (PAGE_HEAD_BYTES, 0), **{kind: (line_bytes(kind), line_entries(kind)) for kind in range(KIND_COUNT)}}

@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -25,6 +25,8 @@ from presencedb.transport import loop
 from presencedb.units import Address, is_loopback
 
 log = structlog.get_logger()
+
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_server(settings: Settings, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -40,6 +42,9 @@ def run_server(settings: Settings, main: Callable[[], Coroutine[Any, Any, None]]
         release_logs(logging.WARNING)
         raise
     finally:
+        # The loop is gone, and its handlers with it: a late second signal must not turn a clean end into a death by signal.
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)
         release_logs()
 
 
@@ -50,7 +55,7 @@ class Signals:
         self.reloadables: Sequence[Reloadable] = ()
         self._told_to_end = asyncio.Event()
         running = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _ENDING:
             running.add_signal_handler(number, self._end, number)
         running.add_signal_handler(signal.SIGHUP, self._reload)
 

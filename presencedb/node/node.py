@@ -108,11 +108,17 @@ class Node:
     def accept(self, sock: socket.socket, rights: frozenset[Right]) -> None:
         """Serve a connected socket of this process, such as one end of a pair, with these rights.
 
+        A node that stops closes it.
+
         Raises:
             RuntimeError: the node is not started.
         """
         if self._parts is None:
             raise RuntimeError("the node is not started")
+        if self._draining:
+            # Else a client that connects anew would get answers of a store whose time stands still.
+            sock.close()
+            return
         task = self._parts.hub.loop.create_task(self._parts.listener.adopt(sock, rights))
         self._adopting.add(task)
         task.add_done_callback(self._adopting.discard)

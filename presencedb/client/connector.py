@@ -16,7 +16,6 @@ from presencedb.client.link import Link
 from presencedb.client.retry import backoff_s
 from presencedb.client.values import ConnectionState
 from presencedb.errors import ConnectError, Error, ProtocolError, RequestError
-from presencedb.limits import BACKOFF_CAP_MS, SECOND_MS
 
 
 class Connector:
@@ -44,7 +43,6 @@ class Connector:
         self._waiting: dict[asyncio.Future[Link], bool] = {}  # in the order they came; True: one round of attempts is enough
         self._failed_rounds = 0
         self._not_before_s = 0.0
-        self._connected_s = 0.0
         self._last_error: ConnectError | None = None
 
     @property
@@ -170,7 +168,6 @@ class Connector:
 
     def _adopt(self, link: Link) -> None:
         self._link = link
-        self._connected_s = self._loop.time()
         self._last_error = None
         link.on_lost = self._lose
         self._set_state(ConnectionState.CONNECTED)
@@ -186,10 +183,9 @@ class Connector:
         self._link = None
         self._next_target = (self._next_target + 1) % len(self._targets)
         # Everybody who was connected there loses it at the same moment: they do not come back at the same moment. And a
-        # server that takes connections only to drop them is not asked ever faster.
-        now = self._loop.time()
-        self._failed_rounds = self._failed_rounds + 1 if now - self._connected_s < BACKOFF_CAP_MS / SECOND_MS else 0
-        self._not_before_s = now + backoff_s(self._failed_rounds, self._random)
+        # server that takes connections only to drop them is not asked at that pace for ever.
+        self._failed_rounds = 0 if link.was_of_use else self._failed_rounds + 1
+        self._not_before_s = self._loop.time() + backoff_s(self._failed_rounds, self._random)
         if isinstance(error, ConnectError):
             self._last_error = error
         self._set_state(ConnectionState.IDLE)

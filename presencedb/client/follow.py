@@ -21,7 +21,7 @@ from presencedb.client.failures import client_closed
 from presencedb.client.link import Link
 from presencedb.client.retry import backoff_s
 from presencedb.client.values import Change, read_cursor, read_presence
-from presencedb.errors import ConnectError, Error, GapError, ProtocolError
+from presencedb.errors import ClientClosed, ConnectError, Error, GapError, ProtocolError
 from presencedb.limits import FOLLOW_QUEUE_CHANGES_MAX
 from presencedb.protocol.messages import Notification
 
@@ -160,10 +160,12 @@ class _Feed:
         if self._connector.link is not None:
             self._news.clear()
             await self._news.wait()
-        elif self._begun:
-            await self._connector.link_until(None)
-        else:
-            await self._connector.connect()
+            return
+        try:
+            await (self._connector.link_until(None) if self._begun else self._connector.connect())
+        except ClientClosed:
+            if not self._closed:
+                raise
 
     def _subscribe(self, link: Link) -> None:
         self._link = link

@@ -55,6 +55,8 @@ class Link(asyncio.BufferedProtocol):
         self.on_notification: Callable[[Notification], None] | None = None
         self.lost_by: Error | None = None
         """Why the link ended; None while it lives."""
+        self.was_of_use = False
+        """Whether anything was answered since `server` was set."""
         self._loop = loop
         self._socket = sock
         self._session = ClientSession()
@@ -197,6 +199,7 @@ class Link(asyncio.BufferedProtocol):
         future = self._pending.pop(response.msgid, None)
         if future is None:
             raise ProtocolError(f"the server answered request {response.msgid}, which was not asked")
+        self.was_of_use = self._liveness is not None
         if not future.done():  # else its caller was cancelled
             if response.error is None:
                 future.set_result(response.result)

@@ -102,24 +102,27 @@ class Feed:
 
     def cut(self) -> None:
         """Drop everything: whoever reads gets a gap, and no cursor from before is good any more."""
-        self.encoded_end = self.first = self.end + 1
-        self._frames.clear()
-        self._waiting.clear()
-        self._event_count = 0
-        self._bytes = 0
+        self._forget(self.end + 1)
 
     def _collect(self, tick: int) -> None:
         if not self._reader_count and tick >= self._keep_until_tick:
-            dropped = self._engine.discard_transitions()
-            self.transitions += dropped
-            if dropped or self._event_count:
-                self.cut()
+            missed_count = self._engine.discard_transitions()
+            self.transitions += missed_count
+            # Where nothing was missed, the cursor of the end stays good.
+            self._forget(self.end + (1 if missed_count else 0))
             return
         transitions = self._engine.drain_transitions()
         self.transitions += len(transitions)
         self._event_count += len(transitions)
         for start in range(0, len(transitions), FEED_FRAME_EVENTS_MAX):
             self._waiting.append(transitions[start : start + FEED_FRAME_EVENTS_MAX])
+
+    def _forget(self, next_number: int) -> None:
+        self._frames.clear()
+        self._waiting.clear()
+        self._event_count = 0
+        self._bytes = 0
+        self.encoded_end = self.first = next_number
 
     def _encode(self, chunk_count_max: int) -> None:
         for _ in range(min(chunk_count_max, len(self._waiting))):

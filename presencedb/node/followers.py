@@ -17,6 +17,7 @@ class Followers:
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self._positions: dict[Connection, int] = {}
+        self._pumped_end = 0
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -57,6 +58,9 @@ class Followers:
         self._positions[connection] = position
 
     def pump_all(self) -> None:
-        """Send every follower what is new."""
+        """Send every follower what is new, if anything is."""
+        if self._pumped_end == self._feed.encoded_end:
+            return
+        self._pumped_end = self._feed.encoded_end
         for connection in self._positions:
             self.pump(connection)

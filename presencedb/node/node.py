@@ -82,8 +82,7 @@ class Node:
         timeout_ms = self._settings.drain_timeout_ms
         deadline_s = parts.hub.loop.time() + timeout_ms / SECOND_MS
         parts.listener.stop()
-        for task in self._adopting:
-            task.cancel()
+        await asyncio.gather(*self._adopting)
         # Half of the time for clients that go on sending; after it, what they have sent is refused instead of served.
         parts.context.stopping = not await parts.hub.wait_until_quiet(timeout_ms // 2)
         await parts.hub.close(max(0, int((deadline_s - parts.hub.loop.time()) * SECOND_MS)))

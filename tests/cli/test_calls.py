@@ -217,6 +217,8 @@ def test_ids_cannot_drive_the_terminal(server: ServerProcess) -> None:
     ask(server, "heartbeat", strange)
     assert ask(server, "online").stdout == "red\\x1b[31m\\nline\\u202eturned \u00fc \U0001f600\n"
     assert documents(ask(server, "online", "--json").stdout) == [{"id": strange}]
+    ascii_only = {"PRESENCEDB_URL": server.url, "PYTHONIOENCODING": "ascii"}
+    assert run_command("online", environment=ascii_only).stdout.endswith("turned \\xfc \\U0001f600\n")
 
 
 def test_heartbeat_every_keeps_users_online_until_it_is_interrupted() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
@@ -25,27 +24,27 @@ TOKENS = {right: f"token-that-may-{right}" for right in Right}
 CREDENTIALS = Credentials((token, Principal(right, frozenset({right}))) for right, token in TOKENS.items())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-async def test_without_a_token_only_hello_and_ping(name: str) -> None:
+async def test_without_a_token_only_hello_and_ping() -> None:
     async with running_node(credentials=CREDENTIALS) as node, Wire(address_of(node)) as client:
-        if COMMANDS[name].right is None:
-            assert name in ("hello", "ping")
-            await client.call(name)
-        else:
-            with pytest.raises(Unauthenticated, match="needs a token"):
-                await client.call(name, *PARAMS.get(name, []))
+        for name, command in COMMANDS.items():
+            if name in ("hello", "ping"):
+                assert command.right is None
+                await client.call(name)
+            else:
+                with pytest.raises(Unauthenticated, match=f"{name} needs a token"):
+                    await client.call(name, *PARAMS.get(name, []))
 
 
-@pytest.mark.parametrize(("name", "right"), list(itertools.product(COMMANDS, Right)))
-async def test_a_token_allows_its_right_and_no_other(name: str, right: Right) -> None:
+@pytest.mark.parametrize("right", Right)
+async def test_a_token_allows_its_right_and_no_other(right: Right) -> None:
     async with running_node(credentials=CREDENTIALS) as node, Wire(address_of(node)) as client:
         await client.call("hello", {"token": TOKENS[right]})
-        needed = COMMANDS[name].right
-        if needed in (None, right):
-            await client.call(name, *PARAMS.get(name, []))
-        else:
-            with pytest.raises(Denied, match=f"{name} needs the right {needed}"):
+        for name, command in COMMANDS.items():
+            if command.right in (None, right):
                 await client.call(name, *PARAMS.get(name, []))
+            else:
+                with pytest.raises(Denied, match=f"{name} needs the right {command.right}"):
+                    await client.call(name, *PARAMS.get(name, []))
 
 
 async def test_a_notification_without_the_right_does_nothing_and_is_counted() -> None:

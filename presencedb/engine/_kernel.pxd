@@ -38,6 +38,7 @@ cdef extern from "presencedb/engine/kernel/batch.h" nogil:
         uint8_t kind
 
     struct Store "store":
+        int64_t keep
         int64_t hold
         size_t users
         size_t online
@@ -87,6 +88,7 @@ cdef extern from "presencedb/engine/kernel/scan.h" nogil:
         uint32_t time
         uint8_t online
 
+    bint bits_equal(bits128 a, bits128 b)
     size_t page_read(const Store *store, const Page *page, Found *found)
     size_t page_read_online(const Store *store, const Page *page, bits128 from_hash, Found *found)
     size_t store_count_slot(const Store *store, uint32_t slot)

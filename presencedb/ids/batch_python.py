@@ -27,7 +27,7 @@ class IdBatch:
         Raises:
             BadRequest: a value is not an id; the message names its index in the batch. Nothing is kept.
         """
-        given = _integers_of_buffer(values) or list(values)
+        given: list[object] = [*(_integers_of_buffer(values) or values)]
         if len(given) >= _FAST_CHECK_COUNT_MIN and _are_integer_ids(given):
             self._ids = given
             return
@@ -69,7 +69,7 @@ def _are_integer_ids(values: list[object]) -> TypeGuard[list[Id]]:
     return True
 
 
-def _integers_of_buffer(values: object) -> list[object] | None:
+def _integers_of_buffer(values: object) -> list[int] | None:
     try:
         view = memoryview(values)  # type: ignore[arg-type] # most are no buffer, which is how to find out
     except TypeError:

@@ -13,8 +13,13 @@
 
 enum {
     PAGE_HEAD_BYTES = 64,
+#ifdef PRESENCEDB_TINY_PAGES /* so that the tests of a few users meet all there is to go wrong between pages */
+    PAGE_USERS_MAX = 8,
+    PAGE_USERS_MERGE = 3,
+#else
     PAGE_USERS_MAX = 1536,  /* above it a page is split */
     PAGE_USERS_MERGE = 512, /* two siblings with no more than this together become one */
+#endif
     PAGE_LINES_MAX = 320,
     PAGE_UNITS_MAX = 1 + 2 * PAGE_LINES_MAX,
     PAGE_DEPTH_MAX = MARK_BITS, /* an INT32 has no more bits behind its slot */

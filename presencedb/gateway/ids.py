@@ -44,8 +44,12 @@ def read_ids(raw_lists: Iterable[str]) -> list[Id]:
         BadRequest: one is not an id, or there is none.
         TooLarge: more than `HTTP_IDS_MAX`.
     """
-    raw_ids = [raw for raw_list in raw_lists for raw in raw_list.split(",")]
-    return _distinct(raw_ids, lambda raw: canonical_id(decode(raw, plus_is_space=True)))
+    raw_ids: list[str] = []
+    encoded = False
+    for raw_list in raw_lists:
+        raw_ids += raw_list.split(",")
+        encoded = encoded or "%" in raw_list or "+" in raw_list
+    return _distinct(raw_ids, _decoded_id if encoded else canonical_id)
 
 
 def read_json_ids(values: list[int | str]) -> list[Id]:
@@ -79,6 +83,10 @@ def decode(raw: str, *, plus_is_space: bool) -> str:
         return unquote_to_bytes(data).decode()
     except UnicodeDecodeError:
         raise BadRequest("what is percent-encoded in a URL is valid UTF-8") from None
+
+
+def _decoded_id(raw: str) -> Id:
+    return canonical_id(decode(raw, plus_is_space=True))
 
 
 def _distinct(values: Sequence[T], canonical: Callable[[T], Id]) -> list[Id]:

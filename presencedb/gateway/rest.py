@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from datetime import datetime
 from http import HTTPStatus
 from typing import Final
 
@@ -31,7 +29,7 @@ _JSON_HEADERS: Final = HEADERS.copy()
 _JSON_HEADERS["Content-Type"] = "application/json"
 
 
-class UserStatus(Struct):
+class UserStatus(Struct, frozen=True, gc=False):
     """What is told of one user. `online` None: unknown. `last_seen`: RFC 3339 in UTC, or None where it is not kept."""
 
     online: bool | None
@@ -88,31 +86,39 @@ class Rest:
     async def status(self, call: Call) -> web.Response:
         read_query(call.query, ())
         user_id = read_path_id(call.segment)
-        status = (await self._look_up([user_id]))[user_id]
-        return _json(_OneStatus(id_text(user_id), status.online, status.last_seen))
+        ((text, status),) = (await self._look_up([user_id])).items()
+        return _json(_OneStatus(text, status.online, status.last_seen))
 
     async def _tell(self, ids: list[Id]) -> web.Response:
-        statuses = await self._look_up(ids)
-        return _json(_Statuses({id_text(user_id): statuses[user_id] for user_id in ids}))
+        return _json(_Statuses(await self._look_up(ids)))
 
-    async def _look_up(self, ids: list[Id]) -> dict[Id, UserStatus]:
-        """Status and last_seen of each. Nobody is told to be online and never seen.
+    async def _look_up(self, ids: list[Id]) -> dict[str, UserStatus]:
+        """Status and last_seen of each, by the text of the id. Nobody is told to be online and never seen.
 
         The two questions go out together, but a sign-off, a timeout or a first heartbeat can come between their answers.
         Whoever comes out contradictory is asked for again, alone; if that does not help, their status is not known.
         """
-        statuses = await self._ask(ids)
-        contradictory = [user_id for user_id in ids if _contradicts_itself(statuses[user_id])]
+        statuses: dict[str, UserStatus] = {}
+        contradictory = await self._ask(ids, statuses)
         if contradictory:
-            statuses.update(await self._ask(contradictory))
-            for user_id in contradictory:
-                if _contradicts_itself(statuses[user_id]):
-                    statuses[user_id].online = None
+            for user_id in await self._ask(contradictory, statuses):
+                statuses[id_text(user_id)] = UserStatus(None, None)
         return statuses
 
-    async def _ask(self, ids: Sequence[Id]) -> dict[Id, UserStatus]:
-        online, last_seen = await asyncio.gather(self._client.status(ids), self._client.last_seen(ids))
-        return {user_id: UserStatus(online[user_id], _rfc3339(last_seen[user_id])) for user_id in ids}
+    async def _ask(self, ids: list[Id], statuses: dict[str, UserStatus]) -> list[Id]:
+        """Ask, write down the answers, and return those whose answers contradict each other."""
+        online_by_id, seen_by_id = await asyncio.gather(self._client.status(ids), self._client.last_seen(ids))
+        contradictory = []
+        for user_id in ids:
+            online, seen = online_by_id[user_id], seen_by_id[user_id]
+            if seen is None:
+                if online:
+                    contradictory.append(user_id)
+                statuses[id_text(user_id)] = UserStatus(online, None)
+            else:
+                # The client's times are in UTC: their offset, always "+00:00", is written as Z.
+                statuses[id_text(user_id)] = UserStatus(online, f"{seen.isoformat(timespec='milliseconds')[:-6]}Z")
+        return contradictory
 
 
 async def _written_user(call: Call) -> Id:
@@ -140,15 +146,6 @@ def _read_grace_ms(raw_values: list[str]) -> int:
     if grace_ms > GRACE_MS_MAX:
         raise BadRequest(f"grace is at most {duration_text(GRACE_MS_MAX)}, not {duration_text(grace_ms)}")
     return grace_ms
-
-
-def _contradicts_itself(status: UserStatus) -> bool:
-    return status.online is True and status.last_seen is None
-
-
-def _rfc3339(moment: datetime | None) -> str | None:
-    # The client's times are in UTC: their offset, always "+00:00", is written as Z.
-    return None if moment is None else f"{moment.isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def _no_content() -> web.Response:

@@ -102,7 +102,7 @@ def _client_decoder(data: bytes) -> Hashable:
             taken.append(repr(error))
         outcomes.append(taken)
     assert outcomes[0] == outcomes[1], "the cut of the stream makes a difference"
-    return re.sub(r"[0-9]+", "", taken[-1])[:60] if taken else None
+    return tuple(re.split(r"[(:]", entry)[0] for entry in taken[-4:])
 
 
 def _server_session(data: bytes) -> Hashable:
@@ -212,10 +212,10 @@ def _url(data: bytes) -> Hashable:
     try:
         addresses = parse_url(data.decode(errors="surrogateescape"))
     except ConfigError as error:
-        return re.sub(r"[0-9]+|'.*'|\".*\"", "", error.message)[:60]
+        return re.split(r"['\"]", error.message)[0][:24]
     for address in addresses:
         assert parse_url(str(address)) == (address,)
-    return len(addresses), frozenset(type(address).__name__ for address in addresses)
+    return min(len(addresses), 4), frozenset(type(address).__name__ for address in addresses)
 
 
 register(Target("server-decoder", _server_decoder, CLIENT_STREAMS))

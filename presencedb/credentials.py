@@ -124,8 +124,9 @@ def _parse_rights(text: str, where: str) -> frozenset[Right]:
     if not text:
         return DEFAULT_RIGHTS
     names = [name.strip() for name in text.split(",")]
-    if unknown := [name for name in names if name not in set(Right)]:
-        raise ConfigError(f"{where}: no right {unknown[0]!r}; there are: {', '.join(Right)}")
+    if not set(names) <= set(Right):
+        # Not repeated: in a secret that holds a colon it would be a part of the secret.
+        raise ConfigError(f"{where}: what comes after the second colon are rights: {', '.join(Right)}")
     return frozenset(Right(name) for name in names)
 
 

@@ -103,12 +103,12 @@ CLIENT_IN_FLIGHT_MAX: Final = REQUESTS_IN_FLIGHT_MAX - 8
 CLIENT_UNWRITTEN_IDS_MAX: Final = 8192
 """Ids in requests that wait for the end of the loop turn; with more they are written at once, so that pressure is felt."""
 ATTEMPT_MS_MIN: Final = 200
-"""The least time an attempt gets, however short the heartbeat interval: below it a busy machine would look like a dead one."""
+"""The least time an attempt gets, however short the heartbeat interval: below it a busy machine looks like a dead one."""
 PING_INTERVAL_MS_MIN: Final = 2 * ATTEMPT_MS_MIN
 PING_INTERVAL_MS_MAX: Final = 30 * SECOND_MS
 """Pings keep to the heartbeat interval between these two, so that with a ttl of hours a dead connection is noticed too."""
 LAST_CHANCE_MS: Final = 50
-"""An answer that is late gets this long more, in which the loop reads: after a pause of this very process it may be there."""
+"""A late answer gets this long more, in which the loop reads: after a pause of this very process it may be there."""
 BACKOFF_BASE_MS: Final = 100
 BACKOFF_CAP_MS: Final = 2 * SECOND_MS
 """Full jitter: after failure n, a wait between 0 and `base * 2**n`, at most the cap."""

@@ -38,6 +38,7 @@ cdef extern from "presencedb/engine/kernel/batch.h" nogil:
         uint8_t kind
 
     struct Store "store":
+        int64_t keep
         int64_t hold
         size_t users
         size_t online
@@ -88,7 +89,12 @@ cdef extern from "presencedb/engine/kernel/scan.h" nogil:
         uint32_t time
         uint8_t online
 
+    bint bits_equal(bits128 a, bits128 b)
     size_t page_read(const Store *store, const Page *page, Found *found)
     size_t page_read_online(const Store *store, const Page *page, bits128 from_hash, Found *found)
     size_t store_count_slot(const Store *store, uint32_t slot)
     int store_set_synced(Store *store, uint32_t slot, bint synced)
+
+
+cdef extern from "presencedb/engine/kernel/check.h" nogil:
+    const char *store_check(const Store *store)

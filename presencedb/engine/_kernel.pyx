@@ -37,6 +37,7 @@ emitted, so a heartbeat writes four bytes and the expiry of a page writes none i
 | advance.h  | one bounded step of time                                                                 |
 | batch.h    | loops over the ids of a request, fetching ahead                                          |
 | scan.h     | reading pages out                                                                        |
+| check.h    | what must be true between two calls; asked by the tests                                  |
 
 What is in C knows nothing of Python; this file checks arguments, converts, and holds no rule of its own.
 """
@@ -201,37 +202,39 @@ cdef class KernelEngine:
 
     cdef object _scan_slot(self, uint32_t slot, object cursor, object limit, list ids):
         """Append who is online in this slot from the cursor on. Returns the position of the first one beyond the limit."""
-        cdef Found *found
         cdef Page *page
-        cdef size_t at, index, count
+        cdef size_t at
         cdef int kind
-        cdef bits128 start, last
-        last.high = last.low = 0
         for kind in range(KIND_COUNT):
             first = (<object>slot << KIND_BITS | kind) << HASH_BITS
-            if cursor >= first + (1 << HASH_BITS) or self.c.online == 0:
+            if cursor >= first + (1 << HASH_BITS):
                 continue
-            offset = max(cursor - first, 0)
-            start.high = offset >> 64
-            start.low = offset & 0xFFFFFFFFFFFFFFFF
             at = 0
             while True:
                 page = store_walk(self.c, kind, slot, &at)
                 if page == NULL:
                     break
-                if page.online == 0:
-                    continue
-                found = page_found(page)
-                try:
-                    count = page_read_online(self.c, page, start, found)
-                    for index in range(count):
-                        same = len(ids) > 0 and found[index].hash.high == last.high and found[index].hash.low == last.low
-                        if len(ids) >= limit and not same:
-                            return first | <object>found[index].hash.high << 64 | found[index].hash.low
-                        ids.append(self._id(kind, &found[index]))
-                        last = found[index].hash
-                finally:
-                    PyMem_Free(found)
+                if page.online > 0:
+                    beyond = self._scan_page(page, max(cursor - first, 0), limit, ids)
+                    if beyond is not None:
+                        return first + beyond
+        return None
+
+    cdef object _scan_page(self, const Page *page, object cursor, object limit, list ids):
+        """The same for a page; cursor and position are hashes."""
+        cdef Found *found = page_found(page)
+        cdef bits128 start
+        cdef size_t index, count
+        try:
+            start.high = cursor >> 64
+            start.low = cursor & 0xFFFFFFFFFFFFFFFF
+            count = page_read_online(self.c, page, start, found)
+            for index in range(count):
+                if len(ids) >= limit and not (index > 0 and bits_equal(found[index].hash, found[index - 1].hash)):
+                    return <object>found[index].hash.high << 64 | found[index].hash.low
+                ids.append(self._id(page.kind, &found[index]))
+        finally:
+            PyMem_Free(found)
         return None
 
     cdef object _id(self, int kind, const Found *found):
@@ -243,14 +246,11 @@ cdef class KernelEngine:
         return id_object(kind, value_of_hash(&self.c.keys, kind, found.hash), NULL)
 
     def export_slot(self, slot, tick):
-        cdef Found *found
         cdef Page *page
-        cdef size_t at, index, count
+        cdef size_t at
         cdef int kind
         checked_slots((slot,))
         self._accept(tick, 0)
-        retention = self.config.retention_ticks
-        keep = None if retention is None else max(retention, self.config.ttl_ticks)
         copies = []
         for kind in range(KIND_COUNT):
             at = 0
@@ -258,16 +258,22 @@ cdef class KernelEngine:
                 page = store_walk(self.c, kind, slot, &at)
                 if page == NULL:
                     break
-                found = page_found(page)
-                try:
-                    count = page_read(self.c, page, found)
-                    for index in range(count):
-                        age = max(tick - (found[index].time >> 1), 0)
-                        if keep is None or age <= keep:
-                            copies.append(Copy(self._id(kind, &found[index]), age, (found[index].time & 1) != 0))
-                finally:
-                    PyMem_Free(found)
+                self._export_page(page, copies)
         return copies
+
+    cdef int _export_page(self, const Page *page, list copies) except -1:
+        cdef Found *found = page_found(page)
+        cdef size_t index, count
+        cdef int64_t age
+        try:
+            count = page_read(self.c, page, found)
+            for index in range(count):
+                age = max(self._tick - (found[index].time >> 1), 0)
+                if age <= self.c.keep:
+                    copies.append(Copy(self._id(page.kind, &found[index]), age, (found[index].time & 1) != 0))
+        finally:
+            PyMem_Free(found)
+        return 0
 
     # --- time and what changed ---------------------------------------------------------------------------------------
 
@@ -330,9 +336,25 @@ cdef Batch batch_empty():
     return batch
 
 
-cdef Found *page_found(Page *page) except NULL:
+cdef Found *page_found(const Page *page) except NULL:
     """Room for everybody in a page."""
     cdef Found *room = <Found *>PyMem_Malloc(page.used * sizeof(Found))
     if room == NULL:
         raise MemoryError
     return room
+
+
+def check(KernelEngine engine not None):
+    """Hold the engine's memory against the rules that it keeps, for the tests.
+
+    Raises:
+        AssertionError: one is broken, and which.
+    """
+    cdef const char *broken = store_check(engine.c)
+    if broken != NULL:
+        raise AssertionError(broken.decode())
+
+
+def geometry():
+    """By kind: bytes of a line, and entries in it. With a kind of -1: bytes of a page's head."""
+    return {-1: (PAGE_HEAD_BYTES, 0), **{kind: (line_bytes(kind), line_entries(kind)) for kind in range(KIND_COUNT)}}

@@ -30,7 +30,7 @@ from presencedb.states import Reason, Status
 
 HASH_BITS: Final = 128
 KIND_BITS: Final = 2
-EXAMINED_PER_EXPIRY: Final = 8
+EXAMINED_PER_EXPIRY: Final = 4
 """How many timers one call of `advance` may look at for each user it may emit: after a stall nearly all are too early."""
 BYTES_PER_REGISTER: Final = 160
 """An estimate of what a register takes beside the tables that are measured: its number, a small id, its entry by slot."""

@@ -35,7 +35,7 @@ cdef extern from "presencedb/ids/_ids.h" nogil:
     void ids_clear(ids *ids)
     int ids_reserve(ids *ids, size_t more)
     int ids_append_int(ids *ids, uint64_t value)
-    int ids_append_ints(ids *ids, const uint64_t *values, size_t count)
+    int ids_append_ints(ids *ids, const char *first, Py_ssize_t stride, size_t count)
     int ids_append_text(ids *ids, const char *text, size_t size)
     int ids_hash(ids *ids, const hash_keys *keys)
 
@@ -43,6 +43,7 @@ cdef extern from "presencedb/ids/_ids.h" nogil:
 cdef class IdBatch:
     cdef ids c
     cdef int append(self, object value) except -1
+    cdef int append_utf8(self, const char *text, size_t size) except -1
     cdef bint _append_buffer(self, object values) except -1
     cdef object _object(self, size_t index)
 

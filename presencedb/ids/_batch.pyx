@@ -5,12 +5,15 @@ The arrays are in `_ids.h`; here is what Python sees of them. No Python object i
 asks for it. The codec fills the arrays itself (`c`), and the kernel reads their hashes.
 """
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.long cimport PyLong_AsUnsignedLongLong, PyLong_CheckExact
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_CheckExact, PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 
 from presencedb.errors import BadRequest
 from presencedb.ids.canonical import canonical_id
+
+
+cdef tuple UNSIGNED_FORMATS = (b"Q", b"L")
 
 
 cdef extern from "presencedb/ids/_text.h" nogil:
@@ -84,19 +87,29 @@ cdef class IdBatch:
             canonical_id(value)
         return 0
 
+    cdef int append_utf8(self, const char *text, size_t size) except -1:
+        """Append an id that came as bytes of text; `BadRequest` where it is none."""
+        cdef int result = ids_append_text(&self.c, text, size)
+        if result == IDS_OK:
+            return 0
+        if result == IDS_NO_MEMORY:
+            raise MemoryError
+        try:
+            value = PyUnicode_DecodeUTF8(text, <Py_ssize_t>size, NULL)
+        except UnicodeDecodeError:
+            raise BadRequest("a text id is valid UTF-8") from None
+        canonical_id(value)
+        return 0
+
     cdef bint _append_buffer(self, object values) except -1:
         """Append all of a buffer of unsigned 64-bit integers; False where it is a buffer of something else."""
         cdef Py_buffer view
         cdef int result
-        # Contiguous or nothing: PyBUF_ND without strides makes the exporter say so.
+        PyObject_GetBuffer(values, &view, PyBUF_STRIDES | PyBUF_FORMAT)
         try:
-            PyObject_GetBuffer(values, &view, PyBUF_ND | PyBUF_FORMAT)
-        except (BufferError, ValueError):
-            return False
-        try:
-            if view.ndim != 1 or view.itemsize != 8 or view.format == NULL or view.format not in (b"Q", b"L"):
+            if view.ndim != 1 or view.itemsize != 8 or view.format not in UNSIGNED_FORMATS:
                 return False
-            result = ids_append_ints(&self.c, <const uint64_t *>view.buf, <size_t>(view.len // 8))
+            result = ids_append_ints(&self.c, <const char *>view.buf, view.strides[0], <size_t>view.shape[0])
         finally:
             PyBuffer_Release(&view)
         if result != IDS_OK:
@@ -126,21 +139,21 @@ cdef class IdBatch:
         return id_object(self.c.kinds[index], self.c.values[index], text)
 
 
-def _hashes(IdBatch batch not None, uint64_t seed):
-    """The kinds and left-aligned hashes of a batch, for the tests that hold them equal to `hashing.py`."""
+def hashes(IdBatch batch not None, uint64_t seed):
+    """What `Hasher.place` says of each id: its kind, and its hash shifted left to 128 bits."""
     cdef hash_keys keys
     cdef size_t index
     hash_keys_init(&keys, seed)
     if ids_hash(&batch.c, &keys) != IDS_OK:
         raise MemoryError
     return [
-        (batch.c.kinds[index], int(batch.c.hashes[index].high) << 64 | batch.c.hashes[index].low)
+        (batch.c.kinds[index], <object>batch.c.hashes[index].high << 64 | batch.c.hashes[index].low)
         for index in range(batch.c.count)
     ]
 
 
-def _values_of_hashes(IdBatch batch not None, uint64_t seed):
-    """The ids again, computed back from their hashes (text as None); for the tests."""
+def unhashed(IdBatch batch not None, uint64_t seed):
+    """The ids, computed back from their hashes as the kernel does it; None for a text, of which the hash says nothing."""
     cdef hash_keys keys
     cdef size_t index
     hash_keys_init(&keys, seed)
@@ -152,3 +165,16 @@ def _values_of_hashes(IdBatch batch not None, uint64_t seed):
         else id_object(batch.c.kinds[index], value_of_hash(&keys, batch.c.kinds[index], batch.c.hashes[index]), NULL)
         for index in range(batch.c.count)
     ]
+
+
+def batch_of_utf8(list texts not None):
+    """A batch of ids that came as bytes of text, the way the codec makes one.
+
+    Raises:
+        BadRequest: an item is not the text of an id.
+    """
+    cdef IdBatch batch = IdBatch(())
+    cdef bytes text
+    for text in texts:
+        batch.append_utf8(text, <size_t>len(text))
+    return batch

@@ -84,12 +84,15 @@ static inline int ids_append_int(struct ids *ids, uint64_t value) {
     return IDS_OK;
 }
 
-static inline int ids_append_ints(struct ids *ids, const uint64_t *values, size_t count) {
+/* Appends `count` integers that stand `stride` bytes apart, aligned or not. */
+static inline int ids_append_ints(struct ids *ids, const char *first, ptrdiff_t stride, size_t count) {
     if (ids_reserve(ids, count) != IDS_OK) {
         return IDS_NO_MEMORY;
     }
     for (size_t i = 0; i < count; i++) {
-        ids_put(ids, values[i] <= UINT32_MAX ? KIND_INT32 : KIND_INT64, (struct bits128){0, values[i]});
+        uint64_t value;
+        memcpy(&value, first + (ptrdiff_t)i * stride, sizeof value);
+        ids_put(ids, value <= UINT32_MAX ? KIND_INT32 : KIND_INT64, (struct bits128){0, value});
     }
     return IDS_OK;
 }

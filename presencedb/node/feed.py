@@ -20,7 +20,8 @@ from presencedb.node.wall_time import WallTime
 from presencedb.protocol.codec import encode_notification, encode_presence
 
 CHUNKS_PER_TURN: Final = 2
-"""Chunks encoded in one turn of the loop, or half of those that wait, if that is more: so the work never piles up."""
+WAITING_SHARE: Final = 8
+"""Chunks encoded in one turn of the loop, or an eighth of those that wait, if that is more: so the work never piles up."""
 _CHUNK_OVERHEAD_BYTES: Final = 200
 """What a chunk costs beside its frame; a quiet node has many small ones."""
 
@@ -97,7 +98,7 @@ class Feed:
     def publish(self, tick: int) -> bool:
         """Take what the engine has and encode a turn's worth of it. Returns whether all is encoded."""
         self._collect(tick)
-        self._encode(max(CHUNKS_PER_TURN, len(self._waiting) // 2))
+        self._encode(max(CHUNKS_PER_TURN, len(self._waiting) // WAITING_SHARE))
         return not self._waiting
 
     def cut(self) -> None:

@@ -82,7 +82,7 @@ class Node:
         timeout_ms = self._settings.drain_timeout_ms
         deadline_s = parts.hub.loop.time() + timeout_ms / SECOND_MS
         parts.listener.stop()
-        await asyncio.gather(*self._adopting)
+        await asyncio.gather(*self._adopting, return_exceptions=True)
         # Half of the time for clients that go on sending; after it, what they have sent is refused instead of served.
         parts.context.stopping = not await parts.hub.wait_until_quiet(timeout_ms // 2)
         await parts.hub.close(max(0, int((deadline_s - parts.hub.loop.time()) * SECOND_MS)))
@@ -120,7 +120,7 @@ class Node:
             return
         task = self._parts.hub.loop.create_task(self._parts.listener.adopt(sock, rights))
         self._adopting.add(task)
-        task.add_done_callback(self._adopting.discard)
+        task.add_done_callback(self._adopted)
 
     def set_credentials(self, credentials: Credentials | None) -> None:
         """Ask for these tokens from now on; None: for none.
@@ -143,6 +143,11 @@ class Node:
             connection.rights = context.rights_of(connection.token_digest)
             if rights_before - (connection.rights or frozenset()):
                 connection.close()
+
+    def _adopted(self, task: asyncio.Task[None]) -> None:
+        self._adopting.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a socket handed over could not be served", error=str(error))
 
 
 class _Parts:

@@ -221,7 +221,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._collect()
                 if session.protocol_error is not None and not self._ended:
                     self._hub.protocol_errors += 1
-                    log.info("connection refused for what it sent", peer=self.peer, error=str(session.protocol_error))
+                    log.debug("connection refused for what it sent", peer=self.peer, error=str(session.protocol_error))
                     self._end()
                 break
             requests_left -= request.frame_count

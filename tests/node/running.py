@@ -15,8 +15,8 @@ from presencedb.transport.loop import LoopKind
 from tests.support import node_process as script
 from tests.support.process import ServerProcess
 
-QUICK: Final = NodeSettings(listen=("127.0.0.1", 0), ttl_ms=1_000, tick_ms=50, seed=1)
-"""A free port, and times that a test can wait for."""
+QUICK: Final = NodeSettings(listen=("127.0.0.1", 0), ttl_ms=1_000, tick_ms=50, seed=1, drain_timeout_ms=20_000)
+"""A free port, times that a test can wait for, and one that a stop on a busy machine does not need."""
 
 
 @contextlib.asynccontextmanager

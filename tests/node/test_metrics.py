@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.support.wire import Wire
 
 WORDS = {"version", "node", "run", "engine", "loop", "retention"}
 SETTINGS = {"ttl_ms", "tick_ms"}
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "operations.md"
 
 
 async def test_every_number_is_declared_and_every_declaration_has_its_number() -> None:
@@ -53,3 +55,10 @@ def test_a_second_declaration_is_refused() -> None:
     metric = Metric(entry="users", name="presencedb_users", kind=Kind.GAUGE, help="Users.")
     with pytest.raises(TypeError, match="declared twice"):
         _table([metric, metric])
+
+
+def test_the_documentation_lists_them() -> None:
+    lines = DOCUMENTATION.read_text(encoding="utf-8").splitlines()
+    for metric in METRICS.values():
+        suffix = "_total" if metric.kind is Kind.COUNTER else ""
+        assert f"| `{metric.entry}` | `{metric.name}{suffix}` | {metric.help} |" in lines

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Final
 
 import msgpack
@@ -235,15 +236,15 @@ class TestAClockThatStops:
 
     async def test_a_tick_that_fails_does_not_end_the_ticking(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with ticking() as node:
-            healthy = node.engine.advance
 
             def fail(tick: int, *, expiry_count_max: int) -> bool:
                 failures.append(tick)
                 raise MemoryError("for a moment")
 
             failures: list[int] = []
-            monkeypatch.setattr(node.engine, "advance", fail)
+            failing = SimpleNamespace(advance=fail, config=node.engine.config, hold_timeouts=node.engine.hold_timeouts)
+            monkeypatch.setattr(node.ticker, "_engine", failing)
             node.clock.advance_ms(TICK_MS)
             await wait_until_async(lambda: len(failures) > 2)
-            monkeypatch.setattr(node.engine, "advance", healthy)
+            monkeypatch.setattr(node.ticker, "_engine", node.engine)
             await node.reached()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from presencedb.credentials import Credentials, Principal, Right
-from presencedb.errors import Error
+from presencedb.credentials import Credentials, Principal, Right, parse_secrets
+from presencedb.errors import ConfigError, Error
 from presencedb.protocol.codec_python import ServerDecoder
 from presencedb.protocol.messages import Malformed, Request
 from presencedb.protocol.session import ClientSession, ServerSession
@@ -76,6 +76,17 @@ def test_a_client_session_shows_no_token_and_keeps_none() -> None:
     assert SECRET not in shown(session)
     assert SECRET.encode() in session.data_to_send()
     assert SECRET not in str(vars(session))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["app:horse:{}", "app:horse-battery:{}", "app:horse-battery:read,{}", "app:{}:nothing", "{}:short", "app:{0}\nops:{0}"],
+)
+def test_an_error_in_a_file_of_tokens_repeats_nothing_of_it(line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_secrets(line.format(SECRET), "tokens")
+    assert SECRET not in shown(caught.value)
+    assert caught.value.message.startswith(f"tokens, line {1 + line.count(chr(10))}: ")
 
 
 def test_credentials_show_no_secret() -> None:

@@ -58,6 +58,12 @@ class Wire:
         self._writer.write(self._session.data_to_send())
         return msgid
 
+    def send_together(self, *calls: tuple[Any, ...]) -> list[int]:
+        """Send requests, each (method, param, ...), in one write; returns their msgids."""
+        msgids = [self._session.request(method, params) for method, *params in calls]
+        self._writer.write(self._session.data_to_send())
+        return msgids
+
     def notify(self, method: str, *params: Any) -> None:
         """Send a notification."""
         self._session.notify(method, params)

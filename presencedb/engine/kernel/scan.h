@@ -16,6 +16,8 @@ static inline bool bits_before(struct bits128 a, struct bits128 b) {
     return a.high != b.high ? a.high < b.high : a.low < b.low;
 }
 
+static inline bool bits_equal(struct bits128 a, struct bits128 b) { return a.high == b.high && a.low == b.low; }
+
 static inline int found_compare(const void *a, const void *b) {
     const struct found *first = (const struct found *)a, *second = (const struct found *)b;
     return bits_before(second->hash, first->hash) - bits_before(first->hash, second->hash);

@@ -142,8 +142,8 @@ static inline int store_put(struct store *store, int kind, const struct key *key
     return result;
 }
 
-/* A heartbeat of somebody who is not online. With age 0 arrival decides: it overcomes a sign-off of the same tick or later. */
-static __attribute__((noinline)) int store_heartbeat_of_offline(struct store *store, int kind, const struct key *key, uint32_t time,
+/* A heartbeat of anybody. With age 0 arrival decides: it overcomes a sign-off of the same tick or later. */
+static __attribute__((noinline)) int store_heartbeat(struct store *store, int kind, const struct key *key, uint32_t time,
                                                                 bool arrives) {
     if (arrives) {
         struct user user = store_find(store, kind, key);
@@ -151,7 +151,7 @@ static __attribute__((noinline)) int store_heartbeat_of_offline(struct store *st
         if (user.time != TIME_EMPTY && (user.time & 1) != 0 && user.time >> 1 >= stamp) {
             stamp++;
         }
-        if (time_is_online(stamp << 1, store->fresh_above)) {
+        if (!user.online && time_is_online(stamp << 1, store->fresh_above)) {
             return store_come_online(store, kind, key, &user, stamp << 1, stamp);
         }
         time = stamp << 1;
@@ -167,25 +167,32 @@ static __attribute__((noinline)) void store_heartbeat_drops_request(struct store
     }
 }
 
-/* A heartbeat, `arrives` where its age is 0. */
-ALWAYS_INLINE int store_heartbeat(struct store *store, int kind, const struct key *key, uint32_t time, bool arrives) {
+/* A heartbeat of somebody who is online: the way that nearly all take. False: they are not, and nothing was written; the
+ * lines where a new user may find a place are then on their way. */
+ALWAYS_INLINE bool store_heartbeat_of_online(struct store *store, int kind, const struct key *key, uint32_t time, bool arrives) {
     if (__builtin_expect(store->graces.count > 0, 0)) {
         store_heartbeat_drops_request(store, kind, key, time, arrives);
     }
     const struct page *page = store_page(store, kind, key->slot, key->fraction);
-    if (page != NULL) {
-        const struct entry entry = page_find(page, kind, key);
-        if (entry.line != NULL) {
-            const uint32_t known = line_time(entry.line, kind, entry.index);
-            if (time_is_online(known, store_offline_at(store, page))) {
-                if (known < time) {
-                    line_set_time(entry.line, kind, entry.index, time);
-                }
-                return WROTE_NOTHING;
-            }
-        }
+    if (page == NULL) {
+        return false;
     }
-    return store_heartbeat_of_offline(store, kind, key, time, arrives);
+    const struct entry entry = page_find(page, kind, key);
+    if (entry.line == NULL) {
+        const unsigned char *home = page_line(page, kind, page_home(page, (uint32_t)(key->fraction >> 32)));
+        for (unsigned further = 2; further < 6; further++) {
+            __builtin_prefetch(home + further * LINE_UNIT_BYTES);
+        }
+        return false;
+    }
+    const uint32_t known = line_time(entry.line, kind, entry.index);
+    if (!time_is_online(known, store_offline_at(store, page))) {
+        return false;
+    }
+    if (known < time) {
+        line_set_time(entry.line, kind, entry.index, time);
+    }
+    return true;
 }
 
 /* A sign-off, `arrives` where its age is 0; with an end of grace above 0 it is kept aside until then. */

@@ -1,0 +1,188 @@
+"""What holds after any interleaving of operations, in the middle of a bounded expiry too.
+
+`count`, the statuses, the scan by any page size, the counts by slot and the sum of the transitions say the same. A user's
+transitions alternate, their ticks never go back, no timeout comes before its deadline. What is exported gives the same
+statuses elsewhere, and merged a second time, or back, it changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from presencedb.engine import Copy, Engine, EngineConfig, TickWentBack, Transition
+from presencedb.ids import Id, IdBatch
+from presencedb.limits import SLOT_COUNT
+from presencedb.states import Reason, Status
+from tests.engine.implementations import IMPLEMENTATIONS, MakeEngine
+from tests.engine.mutants import INCONSISTENT
+from tests.engine.operations import POOL, configs, slots_of
+from tests.engine.tools import scan_all
+from tests.support import strategies
+
+USERS: Final[tuple[Id, ...]] = (*POOL[::2], "alice", "user-1")
+BATCH: Final = IdBatch.of_canonical(list(USERS))
+few = st.integers(0, 12)
+far = st.sampled_from([64, 257, 4097, 10_000])
+some_ids = st.lists(st.sampled_from(USERS), min_size=1, max_size=4)
+steps = st.one_of(st.sampled_from([0, 0, 1, 1, 2]), st.sampled_from([0, 1, 2, 3]), few, few, far)
+ages = st.one_of(st.just(0), st.integers(0, 3), few, few, far)
+graces = st.one_of(st.just(0), st.just(0), few, few, far)
+copies = st.lists(st.builds(Copy, st.sampled_from(USERS), ages, st.booleans()), max_size=4)
+
+
+class Invariants(RuleBasedStateMachine):
+    """Random operations on one engine, which is watched as an observer would watch it."""
+
+    make_engine: ClassVar[MakeEngine]
+
+    @initialize(config=configs(), start=strategies.start_ticks())
+    def begin(self, config: EngineConfig, start: int) -> None:
+        self.engine: Engine = self.make_engine(config, tick=start)
+        self.hold = 0
+        self.synced = dict.fromkeys(USERS, config.synced)
+        self.told: dict[Id, bool] = dict.fromkeys(USERS, False)
+        self.tick_of: dict[Id, int] = {}
+
+    def listen(self) -> list[Transition]:
+        """Drain, and hold each transition against what was told of its user before."""
+        said = self.engine.drain_transitions()
+        for transition in said:
+            user_id = transition.id
+            assert self.told[user_id] != transition.online, "transitions alternate"
+            assert transition.tick >= self.tick_of.get(user_id, 0), "ticks never go back"
+            assert transition.tick <= self.engine.tick + 1
+            assert transition.online == (transition.reason is Reason.HEARTBEAT)
+            self.told[user_id] = transition.online
+            self.tick_of[user_id] = transition.tick
+        return said
+
+    @rule(ids=some_ids, step=steps, age=ages)
+    def heartbeat(self, ids: list[Id], step: int, age: int) -> None:
+        before = self.engine.count()
+        came = self.engine.heartbeat(IdBatch(ids), self.engine.tick + step, age_ticks=age)
+        assert came == self.engine.count() - before
+        if age == 0 and self.engine.tick > 0:
+            assert set(self.engine.status(IdBatch(ids))) == {Status.ONLINE}
+
+    @rule(ids=some_ids, step=steps, age=ages, grace=graces)
+    def sign_off(self, ids: list[Id], step: int, age: int, grace: int) -> None:
+        before = self.engine.count()
+        went = self.engine.sign_off(IdBatch(ids), self.engine.tick + step, age_ticks=age, grace_ticks=grace)
+        assert went == before - self.engine.count()
+        if age == grace == 0:
+            assert Status.ONLINE not in self.engine.status(IdBatch(ids))
+
+    @rule(step=steps, count_max=st.integers(1, 3))
+    def advance_a_little(self, step: int, count_max: int) -> None:
+        self.engine.advance(self.engine.tick + step, expiry_count_max=count_max)
+
+    @rule(step=steps)
+    def advance(self, step: int) -> None:
+        tick = self.engine.tick + step
+        self.listen()
+        while not self.engine.advance(tick, expiry_count_max=2):
+            pass
+        ttl = self.engine.config.ttl_ticks
+        for transition in self.listen():
+            assert transition.tick <= tick, "nothing is emitted before it is due"
+        for seen, status in zip(self.engine.last_seen(BATCH), self.engine.status(BATCH), strict=True):
+            assert status != Status.ONLINE or max(seen + ttl + 1, self.hold) > tick, "everything due is emitted"
+
+    @rule(ahead=st.integers(0, 12))
+    def hold_timeouts(self, ahead: int) -> None:
+        self.hold = max(self.hold, self.engine.tick + ahead)
+        self.engine.hold_timeouts(self.engine.tick + ahead)
+
+    @rule(new=copies, step=steps)
+    def merge(self, new: list[Copy], step: int) -> None:
+        self.engine.merge(new, self.engine.tick + step)
+        before = self.engine.status(BATCH)
+        assert self.engine.merge(new, self.engine.tick) == 0
+        assert self.engine.status(BATCH) == before
+
+    @rule(ids=some_ids, synced=st.booleans())
+    def set_synced(self, ids: list[Id], synced: bool) -> None:
+        self.listen()
+        slots = slots_of(tuple(ids), self.engine.config.seed)
+        self.engine.set_synced(slots, synced)
+        assert self.engine.drain_transitions() == []
+        for user_id in USERS:
+            if slots_of((user_id,), self.engine.config.seed)[0] in slots:
+                # From here on the caller compares by itself: what was told counts anew from what is so now.
+                self.synced[user_id] = synced
+                self.told[user_id] = self.engine.status(IdBatch([user_id]))[0] == Status.ONLINE
+
+    @rule(back=st.integers(1, 5), ids=some_ids)
+    def time_goes_back(self, back: int, ids: list[Id]) -> None:
+        before = self.engine.status(BATCH), self.engine.last_seen(BATCH), self.engine.tick
+        for call in (self.engine.heartbeat, self.engine.sign_off):
+            with pytest.raises(TickWentBack):
+                call(IdBatch(ids), self.engine.tick - back)
+        assert (self.engine.status(BATCH), self.engine.last_seen(BATCH), self.engine.tick) == before
+
+    @rule(page=st.integers(1, 20))
+    def all_that_is_exported_gives_the_same_statuses_elsewhere(self, page: int) -> None:
+        tick = self.engine.tick
+        exported = [c for slot in slots_of(USERS, self.engine.config.seed) for c in self.engine.export_slot(slot, tick)]
+        assert self.engine.merge(exported, tick) == 0, "it changes nothing where it comes from"
+        other = self.make_engine(self.engine.config, tick=tick)
+        for first in range(0, len(exported), page):
+            other.merge(exported[first : first + page], tick)
+        assert other.merge(exported, tick) == 0, "merged again it changes nothing"
+        other.set_synced(range(SLOT_COUNT), True)
+        deadlines = [seen + self.engine.config.ttl_ticks + 1 for seen in self.engine.last_seen(BATCH)]
+        for user_id, status, deadline in zip(USERS, self.engine.status(BATCH), deadlines, strict=True):
+            # Whoever is past the deadline and not emitted yet is not sent as one who is online.
+            online = status == Status.ONLINE and deadline > tick
+            assert other.status(IdBatch([user_id]))[0] == (Status.ONLINE if online else Status.OFFLINE)
+
+    @invariant()
+    def everything_agrees(self) -> None:
+        if not hasattr(self, "engine"):
+            return
+        self.listen()
+        statuses = self.engine.status(BATCH)
+        online = {user_id for user_id, status in zip(USERS, statuses, strict=True) if status == Status.ONLINE}
+        assert self.engine.count() == len(online) == self.engine.stats().online
+        assert self.engine.count(slots_of(USERS, self.engine.config.seed)) == len(online)
+        for limit in (1, 3, len(USERS)):
+            found = scan_all(self.engine, limit)
+            assert len(found) == len(online)
+            assert set(found) == online
+        for user_id, status in zip(USERS, statuses, strict=True):
+            assert status != (Status.OFFLINE if not self.synced[user_id] else Status.UNKNOWN)
+            if self.synced[user_id]:
+                assert self.told[user_id] == (status == Status.ONLINE), "the transitions add up to the status"
+
+
+def machine_of(make_engine: MakeEngine) -> type[Invariants]:
+    return type("InvariantsOfOne", (Invariants,), {"make_engine": staticmethod(make_engine)})
+
+
+@pytest.mark.parametrize("name", sorted(IMPLEMENTATIONS))
+def test_invariants(name: str) -> None:
+    run_state_machine_as_test(
+        machine_of(IMPLEMENTATIONS[name]),
+        settings=settings(max_examples=120, stateful_step_count=40, suppress_health_check=list(HealthCheck)),
+    )
+
+
+@pytest.mark.parametrize("mutant", INCONSISTENT, ids=lambda mutant: mutant.__name__)
+def test_a_broken_engine_is_caught(mutant: MakeEngine) -> None:
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(
+            machine_of(mutant),
+            settings=settings(
+                max_examples=1_000,
+                stateful_step_count=40,
+                derandomize=True,
+                database=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )

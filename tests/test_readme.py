@@ -1,0 +1,181 @@
+"""The README, run word for word: its shell and Python blocks against a server that its first block starts, and each output
+compared with the block that shows it.
+
+What is replaced are the two ports and the folder of the environment, for the machine that runs the tests may use the real
+ports, and another folder than `.venv`. The server picks free ports by variables in its environment, so that its command
+stays as it is; the command line finds it by PRESENCEDB_URL, which is what stands in the README as its default; in the other
+blocks the numbers are exchanged. (A network namespace would need no replacing, but many machines allow none.) Moments in
+outputs are compared by their form. A block in `text` after one that runs is what it prints; `text` elsewhere is for reading.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from presencedb import limits
+from tests.support.process import clean_environment
+from tests.support.programs import require_program
+from tests.support.sources import PACKAGE, ROOT
+from tests.support.waiting import wait_until
+
+README: Final = ROOT / "README.md"
+ENVIRONMENT_FOLDER: Final = Path(sys.prefix)
+TCP_PORT: Final = "7411"
+HTTP_PORT: Final = "7412"
+BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+LINK: Final = re.compile(r"\]\(([^)#]+)\)")
+DEADLINE_S: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """A block that runs, and what the README says that it prints; None where it says nothing."""
+
+    language: str
+    code: str
+    output: str | None
+
+
+def steps() -> list[Step]:
+    """What the README has one run, in order."""
+    blocks = BLOCK.findall(README.read_text(encoding="utf-8"))
+    following = [*blocks[1:], ("", "")]
+    return [
+        Step(language, code, after[1] if after[0] == "text" else None)
+        for (language, code), after in zip(blocks, following, strict=True)
+        if language in ("sh", "python")
+    ]
+
+
+class Server:
+    """The README's first block, running."""
+
+    def __init__(self, folder: Path) -> None:
+        self._output = folder / "stdout"
+        environment = clean_environment(
+            {
+                "PRESENCEDB_LISTEN": "127.0.0.1:0",
+                "PRESENCEDB_HTTP": "127.0.0.1:0",
+                "PRESENCEDB_TTL": "10m",  # a slow machine may take its time between the blocks
+                "VENV": str(ENVIRONMENT_FOLDER),
+            }
+        )
+        with self._output.open("w") as stdout, (folder / "stderr").open("w") as stderr:
+            self.process = subprocess.Popen(
+                ["bash", "-e", "-c", start_of_server()],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        self.ready_line = ""
+        self._ports: dict[str, str] = {}
+
+    def wait_until_ready(self) -> None:
+        def line() -> str | None:
+            assert self.process.poll() is None, "the server ended"
+            return next((line for line in self._output.read_text().splitlines() if line.startswith("ready ")), None)
+
+        self.ready_line = wait_until(line, DEADLINE_S, what="the ready line") or ""
+        tcp, http = re.findall(r"127\.0\.0\.1:(\d+)", self.ready_line)
+        self._ports = {TCP_PORT: tcp, HTTP_PORT: http}
+
+    def here(self, text: str) -> str:
+        """A text of the README for this server and this environment."""
+        text = text.replace(".venv/", f"{ENVIRONMENT_FOLDER}/")
+        return re.sub(rf"\b({TCP_PORT}|{HTTP_PORT})\b", lambda match: self._ports[match[1]], text)
+
+
+def start_of_server() -> str:
+    """The first block, or where its `make` would install something first, what it does after that."""
+    stamp, project = ENVIRONMENT_FOLDER / ".installed", ROOT / "pyproject.toml"
+    code = steps()[0].code
+    assert code == "make serve\n"
+    if stamp.exists() and stamp.stat().st_mtime >= project.stat().st_mtime:
+        return code
+    return f"exec {ENVIRONMENT_FOLDER}/bin/presencedb serve"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    for program in ("bash", "make", "curl"):
+        require_program(program)
+    server = Server(tmp_path_factory.mktemp("readme"))
+    try:
+        server.wait_until_ready()
+        yield server
+        os.killpg(server.process.pid, signal.SIGTERM)
+        server.process.wait(DEADLINE_S)
+    finally:
+        if server.process.poll() is None:
+            os.killpg(server.process.pid, signal.SIGKILL)
+            server.process.wait()
+
+
+def outcome(language: str, code: str, url: str) -> str:
+    """What a block prints; it has to succeed."""
+    program = ["bash", "-e"] if language == "sh" else [f"{ENVIRONMENT_FOLDER}/bin/python"]
+    environment = clean_environment({"PRESENCEDB_URL": url})
+    environment["PATH"] = f"{ENVIRONMENT_FOLDER}/bin{os.pathsep}{environment['PATH']}"
+    result = subprocess.run(
+        program, input=code, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=DEADLINE_S, check=False
+    )
+    assert result.returncode == 0, f"{code}\n{result.stderr}"
+    return result.stdout
+
+
+def test_the_readme_runs_word_for_word(server: Server) -> None:
+    first, *others = steps()
+    assert first.output is not None
+    assert server.ready_line == server.here(first.output).strip()
+    assert {step.language for step in others} == {"sh", "python"}
+    for step in others:
+        printed = outcome(step.language, server.here(step.code), server.here(f"presence://127.0.0.1:{TCP_PORT}"))
+        if step.output is not None:
+            assert MOMENT.sub("TIME", printed).strip() == MOMENT.sub("TIME", server.here(step.output)).strip()
+
+
+def test_every_page_and_file_that_is_linked_exists() -> None:
+    for page in [README, *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in LINK.findall(page.read_text(encoding="utf-8")):
+            if not target.startswith(("http:", "https:")):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_walk_names_every_folder_of_the_package_and_every_file_of_the_ground() -> None:
+    walk = README.read_text(encoding="utf-8").partition("## The source, file by file")[2]
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("__init__.py")} - {"presencedb"}
+    ground = {path.relative_to(ROOT).as_posix() for path in PACKAGE.glob("*.py")}
+    ground -= {"presencedb/__init__.py", "presencedb/__main__.py", "presencedb/version.py"}
+    named = set(LINK.findall(walk))
+    assert {f"{folder}/__init__.py" for folder in folders} <= named
+    assert ground <= named
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    text = README.read_text(encoding="utf-8").partition("## Limits")[2].partition("\n## ")[0]
+    for shown in (
+        f"{limits.ID_TEXT_BYTES_MAX} bytes of UTF-8",
+        f"up to {limits.ID_INT_MAX}",
+        f"{limits.TTL_MS_MAX // limits.DAY_MS} days",
+        f"{limits.TICK_MS_MIN} to {limits.TICK_MS_MAX} ms",
+        f"a frame | {limits.FRAME_BYTES_MAX // limits.MIB} MiB",
+        f"ids in a frame | {limits.IDS_PER_FRAME_MAX:,}",
+        f"ids in an HTTP call | {limits.HTTP_IDS_MAX:,}",
+        f"on a connection | {limits.REQUESTS_IN_FLIGHT_MAX:,}",
+        f"{limits.FEED_EVENTS_MAX:,}, and {limits.FEED_BYTES_MAX // limits.MIB} MiB",
+    ):
+        assert shown in text

@@ -29,7 +29,7 @@ test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-heavy: environment-dev
-	$(BIN)/python -m pytest -m heavy --hypothesis-profile=heavy $(ARGS)
+	$(BIN)/python -m pytest -m heavy --hypothesis-profile=heavy --timeout=1800 -o faulthandler_timeout=1900 $(ARGS)
 
 lint: environment-dev
 	$(BIN)/ruff check .

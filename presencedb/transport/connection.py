@@ -23,12 +23,9 @@ from presencedb.limits import (
     KEEPALIVE_IDLE_S,
     KEEPALIVE_INTERVAL_S,
     KEEPALIVE_PROBES,
-<<<<<<< HEAD
-    RUN_FRAMES_MAX,
-=======
     LAST_WORDS_MS_MAX,
+    RUN_FRAMES_MAX,
     SECOND_MS,
->>>>>>> main
     TURN_IDS_MAX,
     TURN_REQUESTS_MAX,
     WRITE_HIGH_WATER_BYTES,

@@ -1,8 +1,9 @@
-# `make` alone says what there is. PYTHON chooses the interpreter of a new environment, ARGS goes to the program that runs.
+# `make` alone says what there is. PYTHON chooses the interpreter of a new environment, ARGS goes to the program that runs,
+# WORKERS=0 has the tests run one after the other.
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n < 4 ? n : 4)))
+WORKERS ?= auto
 
 .PHONY: help serve test test-heavy lint format environment environment-dev clean
 
@@ -26,10 +27,10 @@ serve: environment
 	@exec $(BIN)/presencedb serve $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=4 --dist=worksteal $(ARGS)
 
 test-heavy: environment-dev
-	$(BIN)/python -m pytest -m heavy --hypothesis-profile=heavy $(ARGS)
+	$(BIN)/python -m pytest -m heavy --hypothesis-profile=heavy --timeout=1800 -o faulthandler_timeout=1900 $(ARGS)
 
 lint: environment-dev
 	$(BIN)/ruff check .

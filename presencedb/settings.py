@@ -34,8 +34,8 @@ from presencedb.units import duration_text
 
 T = TypeVar("T")
 
-SHOWN_CHARS_MAX: Final = 80
-"""A message repeats a wrong value, but not a page of it."""
+SHOWN_CHARS_MAX: Final = 300
+"""A message repeats a wrong value, a long path too, but not a page of it."""
 TTL_TICKS_FEW: Final = 3
 """Below this a single late heartbeat, or one rounded to the next tick, takes a user offline."""
 _PASSED_OVER: Final = re.compile(

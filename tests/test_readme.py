@@ -155,6 +155,11 @@ def test_every_page_and_file_that_is_linked_exists() -> None:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_every_page_is_linked() -> None:
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")}
+    assert pages <= set(LINK.findall(README.read_text(encoding="utf-8")))
+
+
 def test_the_walk_names_every_folder_of_the_package_and_every_file_of_the_ground() -> None:
     walk = README.read_text(encoding="utf-8").partition("## The source, file by file")[2]
     folders = {path.parent.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("__init__.py")} - {"presencedb"}

@@ -43,7 +43,13 @@ class ClientSettings:
 class Feed(Protocol):
     """Something with a connection of its own that ends with the client."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """End it politely; may be called again."""
+        ...
+
+    def drop(self) -> None:
+        """End it without waiting; may be called again."""
+        ...
 
 
 class Driver:
@@ -109,11 +115,16 @@ class Driver:
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        for feed in list(self.feeds):
-            await feed.close()
-        await self.connector.close()
-        if tasks:
-            await asyncio.wait(tasks)
+        feeds = list(self.feeds)
+        try:
+            await asyncio.gather(*(feed.close() for feed in feeds), self.connector.close())
+            if tasks:
+                await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            for feed in feeds:
+                feed.drop()
+            self.connector.drop()
+            raise
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

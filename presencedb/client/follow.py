@@ -21,7 +21,7 @@ from presencedb.client.failures import client_closed
 from presencedb.client.link import Link
 from presencedb.client.retry import backoff_s
 from presencedb.client.values import Change, read_cursor, read_presence
-from presencedb.errors import ClientClosed, ConnectError, Error, GapError, ProtocolError
+from presencedb.errors import ConnectError, Error, GapError, ProtocolError
 from presencedb.limits import FOLLOW_QUEUE_CHANGES_MAX
 from presencedb.protocol.messages import Notification
 
@@ -79,7 +79,11 @@ class Follow(AsyncIterator[Change]):
         await self._feed.close()
 
     async def __aenter__(self) -> Self:
-        await self._feed.begin()
+        try:
+            await self._feed.begin()
+        except BaseException:  # a cancelled attempt must not go on behind a block that was never entered
+            await self.aclose()
+            raise
         if self._cursor is None:
             self._cursor = self._feed.start_cursor
         return self
@@ -136,11 +140,12 @@ class _Feed:
         await self._connector.close()
 
     def drop_soon(self) -> None:
-        """The same without waiting, from any thread."""
+        """The same later, from any thread."""
         if not self._driver.loop.is_closed():
-            self._driver.loop.call_soon_threadsafe(self._drop)
+            self._driver.loop.call_soon_threadsafe(self.drop)
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """The same without waiting, on the loop."""
         self._stop()
         self._connector.drop()
 
@@ -163,9 +168,8 @@ class _Feed:
             return
         try:
             await (self._connector.link_until(None) if self._begun else self._connector.connect())
-        except ClientClosed:
-            if not self._closed:
-                raise
+        except Error as error:
+            self._end(error)
 
     def _subscribe(self, link: Link) -> None:
         self._link = link

@@ -128,11 +128,10 @@ class Link(asyncio.BufferedProtocol):
 
     def end(self, error: Error, *, abort: bool = True) -> None:
         """End the link: everybody who waits gets this error. With `abort`, without a farewell to the peer."""
-        if self._transport is not None:
-            if abort:
-                self._transport.abort()
-            else:
-                self._transport.close()
+        if abort:
+            self._drop()
+        elif self._transport is not None:
+            self._transport.close()
         self._lose(error)
 
     async def close(self, error: Error) -> None:
@@ -142,9 +141,11 @@ class Link(asyncio.BufferedProtocol):
             async with asyncio.timeout(CLOSE_WAIT_S):
                 await asyncio.shield(self._gone)
         except TimeoutError:
-            if self._transport is not None:
-                self._transport.abort()
+            self._drop()
             await asyncio.shield(self._gone)
+        except asyncio.CancelledError:
+            self._drop()
+            raise
 
     # --- asyncio calls these -----------------------------------------------------------------------------------------
 
@@ -185,6 +186,10 @@ class Link(asyncio.BufferedProtocol):
         self._lose(connect_error(self.address, reason))
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _drop(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def _flush_turn(self) -> None:
         self._flush_scheduled = False

@@ -92,7 +92,7 @@ class App:
         started_ns = self._clock.monotonic_ns()
         target = request.raw_path
         authority = None
-        if not target.startswith("/"):
+        if not target.startswith("/") and "://" in target:
             authority, target = _split_absolute(target)
         path, _, query = target.partition("?")
         resource, segment = self._find(path)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Final
 
 import structlog
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.http_parser import RawRequestMessage
+from yarl import URL
 
 from presencedb.gateway.problems import Problem
 from presencedb.limits import (
@@ -28,6 +30,8 @@ from presencedb.limits import (
 )
 
 log = structlog.get_logger()
+
+_ROOT: Final = URL("/")
 
 
 class HttpServer(web.Server):
@@ -87,6 +91,9 @@ class HttpServer(web.Server):
         loop = self._loop_of_connections
         if isinstance(protocol, _Connection):
             protocol.body = payload
+        if message.url.absolute:
+            # aiohttp would decode its host here, and fall over one that cannot be. The target as it came is kept beside it.
+            message = message._replace(url=_ROOT)
         return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=HTTP_BODY_BYTES_MAX)
 
 

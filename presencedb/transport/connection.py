@@ -23,6 +23,8 @@ from presencedb.limits import (
     KEEPALIVE_IDLE_S,
     KEEPALIVE_INTERVAL_S,
     KEEPALIVE_PROBES,
+    LAST_WORDS_MS_MAX,
+    SECOND_MS,
     TURN_IDS_MAX,
     TURN_REQUESTS_MAX,
     WRITE_HIGH_WATER_BYTES,
@@ -79,6 +81,8 @@ class Connection(asyncio.BufferedProtocol):
         self._held_back = False  # the service waits for room
         self._reading = True
         self._ended = False  # no more input is wanted: the peer's end, a protocol error, or a close from here
+        self._refused = False  # input is read and thrown away, so that the peer can read why
+        self._last_words: asyncio.TimerHandle | None = None
 
     @property
     def peer(self) -> str:
@@ -115,7 +119,9 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def room(self) -> bool:
-        """Whether a service may push. If not, it is told by `has_room` when it may."""
+        """Whether a service may push. If not, it is told by `has_room` when it may, unless the connection ends."""
+        if self._ended:
+            return False
         if self._pressed or self._out_bytes >= WRITE_HIGH_WATER_BYTES:
             self._held_back = True
             return False
@@ -135,7 +141,7 @@ class Connection(asyncio.BufferedProtocol):
             self._out_bytes = 0
             transport.write(data)
         if self._ended and not self._unfinished and self._session.drained:
-            transport.close()
+            self._finish(transport)
         elif self._held_back and not self._pressed:
             self._held_back = False
             self._service.has_room(self)
@@ -169,6 +175,8 @@ class Connection(asyncio.BufferedProtocol):
         self._ended = True
         self._out.clear()
         self._out_bytes = 0
+        if self._last_words is not None:
+            self._last_words.cancel()
         self._hub.remove(self)
         self._service.closed(self)
 
@@ -177,6 +185,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self._hub.reads += 1
+        if self._ended:
+            return
         self._session.receive_data(self._hub.read_buffer[:nbytes])
         if not self._unfinished:
             self._work()
@@ -185,6 +195,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None:
             return False
         self._ended = True
+        self._refused = False
         if not self._unfinished:
             self.flush()
         # Plain sockets stay open for the answers that are still to be written. TLS cannot be closed on one side only.
@@ -216,6 +227,7 @@ class Connection(asyncio.BufferedProtocol):
                 if session.protocol_error is not None and not self._ended:
                     self._hub.protocol_errors += 1
                     log.debug("connection refused for what it sent", peer=self.peer, error=str(session.protocol_error))
+                    self._refused = True
                     self._end()
                 break
             requests_left -= 1
@@ -230,7 +242,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _collect(self) -> None:
         data = self._session.data_to_send()
-        if data and self._transport is not None:
+        if data and self._transport is not None and self._last_words is None:
             self._out.append(data)
             self._out_bytes += len(data)
             self._mark_dirty()
@@ -251,6 +263,14 @@ class Connection(asyncio.BufferedProtocol):
         self._update_reading()
         self._mark_dirty()
 
+    def _finish(self, transport: asyncio.Transport) -> None:
+        """Everything is written: close, or let a peer that was refused read why before it is cut off."""
+        if not self._refused or not transport.can_write_eof():
+            transport.close()
+        elif self._last_words is None:
+            transport.write_eof()
+            self._last_words = self._hub.loop.call_later(LAST_WORDS_MS_MAX / SECOND_MS, transport.close)
+
     def _mark_dirty(self) -> None:
         if not self._dirty:
             self._dirty = True
@@ -258,7 +278,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _update_reading(self) -> None:
         transport = self._transport
-        reading = not (self._pressed or self._unfinished or self._ended)
+        reading = self._refused or not (self._pressed or self._unfinished or self._ended)
         if transport is None or transport.is_closing() or reading == self._reading:
             return
         self._reading = reading

@@ -8,12 +8,17 @@ on after that, so that everybody else has been served in between.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from presencedb.limits import READ_BUFFER_BYTES, SECOND_MS, STALL_QUIET_TURNS
 
 if TYPE_CHECKING:
     from presencedb.transport.connection import Connection
+
+log = structlog.get_logger()
 
 ABORT_MS_MAX: Final = 1 * SECOND_MS
 """An aborted connection is gone in the next turn; should a transport ever fail to say so, a stop does not hang on it."""
@@ -115,6 +120,15 @@ class Hub:
         dirty, self._dirty = self._dirty, []
         unfinished, self._unfinished = self._unfinished, []
         for connection in dirty:
-            connection.flush()
+            _isolated(connection, connection.flush)
         for connection in unfinished:
-            connection.go_on()
+            _isolated(connection, connection.go_on)
+
+
+def _isolated(connection: Connection, step: Callable[[], None]) -> None:
+    """Take a step of a connection; if it fails, this connection is cut and the others have their turn."""
+    try:
+        step()
+    except Exception:
+        log.exception("a connection failed", peer=connection.peer)
+        connection.abort()

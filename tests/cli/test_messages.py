@@ -50,7 +50,7 @@ def server() -> Iterator[ServerProcess]:
         ("serve --jwt-audience x", "", 2, "user tokens are checked with --jwt-key or with --jwks-url"),
         ("node --listen off", "", 2, "--listen off: then nobody can reach the node; give --unix PATH\n"),
         ("node --listen 203.0.113.1:7 --insecure", "", 1, "cannot listen on 203.0.113.1:7: cannot assign requested address"),
-        ("node --unix nowhere/socket", "", 1, "cannot listen on nowhere/socket: no such file or directory (--unix)\n"),
+        ("node --listen off --unix no/socket", "", 1, "cannot listen on no/socket: no such file or directory (--unix)\n"),
         ("ping --url presence+unix:///no/socket", "", 1, "cannot reach presence+unix:///no/socket: no such file or dir"),
     ],
 )  # fmt: skip

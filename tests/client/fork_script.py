@@ -11,6 +11,7 @@ import os
 import sys
 
 from presencedb import AsyncClient
+from tests.support.async_tests import new_event_loop
 from tests.support.waiting import wait_until_async
 
 
@@ -26,16 +27,18 @@ async def use_in_parent(db: AsyncClient) -> None:
         await db.heartbeat("parent")
 
 
-def in_child(loop: asyncio.AbstractEventLoop | None, db: AsyncClient) -> int:
+def fork(db: AsyncClient, *, idle: bool) -> int:
+    """A child that uses the client, or only waits for the end of the parent; gives its process id."""
     pid = os.fork()
     if pid:
         return pid
     try:
-        if loop is None:
+        if idle:
             os.close(parent_is_done)  # so that the end of the parent, however it comes, ends this child too
             os.read(idle_child_goes_on, 1)
         else:
-            asyncio.run(use_in_child(db))
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(use_in_child(db))
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(1)
@@ -44,13 +47,12 @@ def in_child(loop: asyncio.AbstractEventLoop | None, db: AsyncClient) -> int:
 
 
 def main(url: str) -> None:
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
+    loop = new_event_loop()
     db = AsyncClient(url, timeout_s=20)
     loop.run_until_complete(use_in_parent(db))
     connections = loop.run_until_complete(db.info())["connections"]
-    idle_child = in_child(None, db)
-    busy_child = in_child(loop, db)
+    idle_child = fork(db, idle=True)
+    busy_child = fork(db, idle=False)
     assert os.waitpid(busy_child, 0)[1] == 0, "the child failed"
     loop.run_until_complete(use_in_parent(db))
     assert loop.run_until_complete(db.status(["child"])) == {"child": True}
@@ -75,8 +77,4 @@ async def wait_until_alone(url: str) -> None:
 
 if __name__ == "__main__":
     idle_child_goes_on, parent_is_done = os.pipe()
-    if sys.argv[2] == "uvloop":
-        import uvloop
-
-        uvloop.install()
     main(sys.argv[1])

@@ -208,8 +208,11 @@ async def test_nobody_is_there_to_follow() -> None:
     async with FakeServer() as server:
         url = server.url
     db = AsyncClient(url)
+    changes = db.follow()
     with pytest.raises(ConnectError):
-        await anext(db.follow())
+        await anext(changes)
+    with pytest.raises(StopAsyncIteration):
+        await anext(changes)
     with pytest.raises(ConnectError):
         async with db.follow():
             raise AssertionError("entered")

@@ -12,6 +12,7 @@ import pytest
 from tests.client.running import running_node, url_of
 from tests.support.async_tests import LOOPS
 from tests.support.process import clean_environment
+from tests.support.sources import ROOT
 
 DEADLINE_S = 40
 
@@ -21,10 +22,11 @@ async def test_parent_and_child_go_on_after_a_fork(loop: str) -> None:
     async with running_node() as node:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-W", "error", "-m", "tests.client.fork_script", url_of(node), loop),
+            *("-W", "error", "-m", "tests.client.fork_script", url_of(node)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env=clean_environment(),
+            env=clean_environment({"PRESENCEDB_TEST_LOOP": loop}),
+            cwd=ROOT,
             start_new_session=True,
         )
         try:

@@ -65,10 +65,10 @@ async def test_a_connect_cancelled_at_any_await_leaves_nothing_open() -> None:
         before = open_fd_count()
 
         async def come_and_go() -> None:
-            async with AsyncClient(server.url):
+            async with AsyncClient(server.url) as db, db.follow(), db.keep_online(1, sign_off=True):
                 pass
 
-        for turn_count in range(30):
+        for turn_count in range(60):
             await cancelled_after(turn_count, come_and_go())
         await wait_until_async(lambda: open_fd_count() == before and not server.peers)
 
@@ -191,6 +191,27 @@ async def test_a_server_that_does_not_let_go_does_not_hold_up_closing() -> None:
         with pytest.raises(ClientClosed):
             await beat
         server.cut()
+
+
+@pytest.mark.parametrize("farewell_is_stuck", [False, True])
+async def test_closing_cancelled_at_any_await_closes_all_the_same(farewell_is_stuck: bool) -> None:
+    async with FakeServer() as server:
+        await turn(3)
+        before = open_fd_count()
+        for turn_count in range(12):
+            db = AsyncClient(server.url)
+            async with db.follow():
+                await db.connect()
+                beat = asyncio.ensure_future(db.heartbeat(*(f"{number:x>250}" for number in range(8_000))))
+                if farewell_is_stuck:
+                    for peer in server.peers:
+                        peer.transport.pause_reading()
+                await turn(10)
+                await cancelled_after(turn_count, db.close())
+            await asyncio.wait([beat])
+            beat.exception()
+            server.cut()
+        await wait_until_async(lambda: open_fd_count() == before and not server.peers)
 
 
 async def test_the_first_call_connects() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from presencedb import config
 from presencedb.config import OPTIONS, Option
 from presencedb.errors import ConfigError
-from presencedb.settings import read_settings, warnings_of
+from presencedb.settings import SHOWN_CHARS_MAX, read_settings, warnings_of
 from presencedb.units import Address
 
 SAMPLES: dict[str, tuple[str, str, str]] = {
@@ -124,7 +124,7 @@ def test_a_file_is_shared_by_commands_that_take_different_options(file: Path) ->
         ({}, {"PRESENCEDB_TLL": "3"}, "", "unknown variable PRESENCEDB_TLL; did you mean PRESENCEDB_TTL?"),
         ({}, {"PRESENCEDB_EVERY": "3"}, "", "unknown variable PRESENCEDB_EVERY"),
         ({"log-format": "xml"}, {}, "", "--log-format xml: it takes text or json"),
-        ({"listen": "x" * 5000}, {}, "", f"--listen {'x' * 80}...: it takes HOST:PORT"),
+        ({"listen": "x" * 5000}, {}, "", f"--listen {'x' * SHOWN_CHARS_MAX}...: it takes HOST:PORT"),
         ({"node-id": "a\x1b[31m"}, {}, "", "--node-id a\N{REPLACEMENT CHARACTER}[31m: it takes 1 to 63 letters"),
     ],
 )  # fmt: skip

@@ -113,7 +113,6 @@ MUTANTS: Final[tuple[MakeEngine, ...]] = (
     SpeaksOfUnsyncedSlots,
     GraceOutlivesHeartbeat,
     SaysEverythingTwice,
-    ScansOnlyFullPages,
     CountsWhoWasNotThere,
 )
 """Each differs from the reference."""

@@ -43,7 +43,7 @@ PAIRS: Final[dict[str, tuple[MakeEngine, MakeEngine]]] = {
 
 
 @pytest.mark.parametrize("pair", sorted(PAIRS))
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2 * settings().max_examples, suppress_health_check=[HealthCheck.too_slow])
 @given(case=cases())
 def test_two_engines_cannot_be_told_apart(pair: str, case: Case) -> None:
     first, second = PAIRS[pair]

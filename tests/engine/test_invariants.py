@@ -168,7 +168,9 @@ def machine_of(make_engine: MakeEngine) -> type[Invariants]:
 def test_invariants(name: str) -> None:
     run_state_machine_as_test(
         machine_of(IMPLEMENTATIONS[name]),
-        settings=settings(max_examples=120, stateful_step_count=40, suppress_health_check=list(HealthCheck)),
+        settings=settings(
+            max_examples=settings().max_examples, stateful_step_count=40, suppress_health_check=list(HealthCheck)
+        ),
     )
 
 

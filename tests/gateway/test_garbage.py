@@ -23,7 +23,22 @@ def address() -> Iterator[Address]:
 
 METHODS = st.sampled_from(["GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "CONNECT"])
 TARGETS = st.sampled_from(
-    ["/heartbeat", "/heartbeats", "/status/users", "/status/", "/", "/metrics", "*", "http://localhost/"]
+    [
+        "/heartbeat",
+        "/heartbeats",
+        "/status/users",
+        "/status/",
+        "/",
+        "/metrics",
+        "*",
+        "http://localhost/",
+        "http://xn--99999999/",
+        "http://[::1/",
+        "http://a:99999999/",
+        "//",
+        "http:///x",
+        "a:1",
+    ]
 )
 PIECES = st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=20).map(lambda text: text.encode("latin-1"))
 QUERIES = st.lists(

@@ -10,10 +10,18 @@ import msgpack
 import pytest
 
 from presencedb.errors import BadRequest, Busy, Denied
-from presencedb.limits import MIB, REQUESTS_IN_FLIGHT_MAX, TURN_IDS_MAX, TURN_REQUESTS_MAX, WRITE_HIGH_WATER_BYTES
+from presencedb.limits import (
+    FRAME_BYTES_MAX,
+    MIB,
+    REQUESTS_IN_FLIGHT_MAX,
+    TURN_IDS_MAX,
+    TURN_REQUESTS_MAX,
+    WRITE_HIGH_WATER_BYTES,
+)
 from presencedb.protocol.codec_python import encode_notification
 from presencedb.protocol.messages import Request
 from presencedb.transport.connection import Connection
+from tests.support.msgpackrpc import RawConnection
 from tests.support.waiting import wait_until_async
 from tests.support.wire import Wire
 from tests.transport.stub import TIMEOUT_MS, StubService, answer_name, served
@@ -84,6 +92,41 @@ async def test_a_broken_frame_is_answered_and_ends_its_connection_only() -> None
         assert len(answers) == 2
         assert await other.call("ping") == "ping"
         assert server.hub.protocol_errors == 1
+
+
+async def test_a_frame_that_is_too_large_is_told_so_although_more_is_on_its_way() -> None:
+    """A socket closed with input unread is reset, which fails who still sends; so the rest is read and thrown away."""
+    frame = b"\x94\x00\x07\xa9heartbeat\x91\xdd\x00\xff\xff\xff" + b"\x00" * (3 * FRAME_BYTES_MAX)
+
+    def send_all_then_read(address: tuple[str, int]) -> list[Any]:
+        with RawConnection(address) as connection:
+            connection.send(frame)
+            return connection.receive_to_end()
+
+    async with served(StubService()) as server:
+        answers = await asyncio.to_thread(send_all_then_read, server.address)
+        assert [(answer[1], answer[2][0]) for answer in answers] == [(7, "too_large")]
+
+
+async def test_who_was_refused_and_stays_is_cut() -> None:
+    service = StubService()
+    async with served(service) as server:
+        with socket.create_connection(server.address) as stubborn:
+            stubborn.sendall(b"\xc1")
+            await wait_until_async(lambda: service.closed_connections)
+
+
+async def test_nothing_is_pushed_to_who_was_refused() -> None:
+    service = StubService()
+    async with served(service) as server, Wire(server.address) as client:
+        await client.call("follow")
+        client.send_bytes(b"\xc1")
+        assert await client.read_to_end() == []
+        connection, _ = service.requests[0]
+        assert not connection.room
+        connection.push(b"too late")
+        assert await server.hub.wait_until_quiet(TIMEOUT_MS)
+        await wait_until_async(lambda: service.closed_connections)
 
 
 @pytest.mark.parametrize("junk", [b"\xc1", b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 10, b"\xdd\xff\xff\xff\xff" + b"\x93" * 9])

@@ -93,6 +93,7 @@ cdef extern from "presencedb/engine/kernel/scan.h" nogil:
     size_t page_read(const Store *store, const Page *page, Found *found)
     size_t page_read_online(const Store *store, const Page *page, bits128 from_hash, Found *found)
     size_t store_count_slot(const Store *store, uint32_t slot)
+    uint32_t store_next_online_slot(const Store *store, uint32_t slot)
     int store_set_synced(Store *store, uint32_t slot, bint synced)
 
 

@@ -193,12 +193,19 @@ cdef class KernelEngine:
         cursor = max(cursor, 0)
         first_slot = cursor >> (KIND_BITS + HASH_BITS)
         found = []
-        for slot in range(first_slot, SLOT_COUNT) if slots is None else checked_slots(slots):
+        for slot in self._online_slots(first_slot) if slots is None else checked_slots(slots):
             if slot >= first_slot:
                 beyond = self._scan_slot(slot, cursor, limit, found)
                 if beyond is not None:
                     return beyond, found
         return None, found
+
+    def _online_slots(self, first_slot):
+        """The slots from this one on where anybody is online."""
+        cdef uint32_t slot = min(first_slot, SLOT_COUNT)
+        while (slot := store_next_online_slot(self.c, slot)) < SLOT_COUNT:
+            yield slot
+            slot += 1
 
     cdef object _scan_slot(self, uint32_t slot, object cursor, object limit, list ids):
         """Append who is online in this slot from the cursor on. Returns the position of the first one beyond the limit."""

@@ -81,6 +81,7 @@ static inline int store_look_at(struct store *store, struct page *page) {
     wheel_disarm(&store->wheel, page);
     for (unsigned at = 0; at < page->line_count; at++) {
         unsigned char *line = page_line(page, kind, at);
+        __builtin_prefetch(line + FETCH_AHEAD_BYTES);
         for (unsigned index = 0; index < line_entries(kind); index++) {
             const uint32_t time = line_time(line, kind, index);
             if (time == TIME_EMPTY) {

@@ -6,7 +6,7 @@
 #include "presencedb/engine/kernel/line.h"
 
 enum reason { REASON_HEARTBEAT = 0, REASON_TIMEOUT = 1, REASON_SIGN_OFF = 2 }; /* as in `states.py` */
-enum { LOG_KEPT_MAX = 8192 }; /* a log that grew beyond it gives its memory back when it is emptied */
+enum { LOG_KEPT_MAX = 256, LOG_TEXTS_KEPT_MAX = 16384 }; /* a log that grew beyond it gives its memory back when it is emptied */
 
 struct change {
     struct bits128 id; /* the hash, or of a text: where in `texts` (high), and its length (low) */
@@ -61,7 +61,7 @@ static inline void log_free(struct log *log) {
 }
 
 static inline void log_empty(struct log *log) {
-    if (log->capacity > LOG_KEPT_MAX || log->texts_capacity > 255 * (size_t)LOG_KEPT_MAX) {
+    if (log->capacity > LOG_KEPT_MAX || log->texts_capacity > LOG_TEXTS_KEPT_MAX) {
         log_free(log);
     }
     log->count = 0;

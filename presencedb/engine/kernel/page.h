@@ -21,6 +21,7 @@ enum {
     PAGE_USERS_MERGE = 512, /* two siblings with no more than this together become one */
 #endif
     PAGE_LINES_MAX = 320,
+    FETCH_AHEAD_BYTES = 10 * LINE_UNIT_BYTES, /* of a walk over lines: some 100 ns of work */
     PAGE_UNITS_MAX = 1 + 2 * PAGE_LINES_MAX,
     PAGE_DEPTH_MAX = MARK_BITS, /* an INT32 has no more bits behind its slot */
 };
@@ -118,6 +119,7 @@ ALWAYS_INLINE struct entry page_take_place(struct page *page, int kind, uint32_t
     while ((empty = line_empty(page_line(page, kind, at), kind)) == 0) {
         at = page_next_line(page, at);
         distance++;
+        __builtin_prefetch(page_line(page, kind, at) + FETCH_AHEAD_BYTES / 2);
     }
     if (distance > 0) {
         page_note_travel(page, kind, home, mark, distance);
@@ -171,6 +173,7 @@ ALWAYS_INLINE unsigned pour_side(const struct pour *pour, uint32_t place) {
 ALWAYS_INLINE void pour_page_of_kind(struct pour *pour, const struct page *from, int kind) {
     for (unsigned at = 0; at < from->line_count; at++) {
         const unsigned char *line = page_line(from, kind, at);
+        __builtin_prefetch(line + FETCH_AHEAD_BYTES);
         for (uint32_t taken = line_taken(line, kind); taken != 0; taken &= taken - 1) {
             const unsigned index = (unsigned)__builtin_ctz(taken);
             const uint32_t place = line_place(line, kind, index);

@@ -66,6 +66,14 @@ static inline size_t store_count_slot(const struct store *store, uint32_t slot) 
     return count;
 }
 
+/* The first slot from this one on where anybody is online; `SLOT_COUNT` if there is none. */
+static inline uint32_t store_next_online_slot(const struct store *store, uint32_t slot) {
+    while (slot < SLOT_COUNT && store_count_slot(store, slot) == 0) {
+        slot++;
+    }
+    return slot;
+}
+
 /* Declares a slot synced or not; returns by how much the number of synced slots changed. */
 static inline int store_set_synced(struct store *store, uint32_t slot, bool synced) {
     const uint64_t bit = 1ULL << (slot % 64);

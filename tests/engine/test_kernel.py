@@ -24,6 +24,7 @@ from presencedb.ids.hashing import WIDTH_BITS
 from presencedb.limits import SLOT_BITS
 from tests.engine.differential import compare
 from tests.engine.operations import Advance, Export, Heartbeat, Merge, Operation, Scan, SignOff, Sync
+from tests.engine.test_differential import Case, cases
 from tests.support.process import clean_environment
 from tests.support.strategies import distances
 
@@ -107,6 +108,13 @@ def test_a_crowd_in_one_slot(size: int, data: st.DataObject, retention: int | No
 def test_pages_split_and_merge(data: st.DataObject, retention: int | None) -> None:
     config = EngineConfig(ttl_ticks=TTL, retention_ticks=retention, seed=SEED)
     compare(ReferenceEngine, CheckedEngine, config, 1_000, data.draw(crowded_stories(crowd(4_000))))
+
+
+@pytest.mark.heavy
+@settings(max_examples=20_000, suppress_health_check=list(HealthCheck))
+@given(case=cases())
+def test_twenty_thousand_stories(case: Case) -> None:
+    compare(ReferenceEngine, CheckedEngine, *case)
 
 
 def test_a_slot_that_held_pages_by_the_dozen_is_empty_again() -> None:

@@ -37,7 +37,6 @@ struct chunk {
 struct arena {
     struct chunk *chunks;
     size_t chunk_count, chunk_capacity;
-    size_t bytes; /* lent to pools */
 };
 
 struct pool {
@@ -69,7 +68,6 @@ static inline char *arena_lend(struct arena *arena) {
         if (chunk->lent != SEGMENTS_ALL) {
             const unsigned segment = (unsigned)__builtin_ctz(~chunk->lent);
             chunk->lent |= 1U << segment;
-            arena->bytes += SEGMENT_BYTES;
             return chunk->base + (size_t)segment * SEGMENT_BYTES;
         }
     }
@@ -87,7 +85,6 @@ static inline char *arena_lend(struct arena *arena) {
         return NULL;
     }
     arena->chunks[arena->chunk_count++] = (struct chunk){base, 1};
-    arena->bytes += SEGMENT_BYTES;
     return base;
 }
 
@@ -97,7 +94,6 @@ static inline void arena_return(struct arena *arena, char *segment) {
     while (arena->chunks[i].base != base) {
         i++;
     }
-    arena->bytes -= SEGMENT_BYTES;
     arena->chunks[i].lent &= ~(1U << ((size_t)(segment - base) / SEGMENT_BYTES));
     if (arena->chunks[i].lent == 0) {
         ASAN_UNPOISON_MEMORY_REGION(base, CHUNK_BYTES);

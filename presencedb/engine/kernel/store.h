@@ -19,6 +19,7 @@
 enum {
     LATENESS_BUCKETS = 16,
     TEXT_GRAIN_BYTES = 8,
+    MEMORY_PAGE_BYTES = 4096,
     TEXT_POOLS = (1 + ID_TEXT_BYTES_MAX + TEXT_GRAIN_BYTES - 1) / TEXT_GRAIN_BYTES + 1,
     SLOTS_BYTES = KIND_COUNT * SLOT_COUNT * sizeof(uintptr_t),
 };
@@ -299,11 +300,15 @@ static inline struct store *store_new(int64_t ttl, int64_t keep, bool forgets_of
     return store;
 }
 
-static inline size_t pool_bytes(const struct pool *pool) { return pool->segment_capacity * sizeof *pool->segments; }
+/* Blocks in use, in whole memory pages: what is behind the last one in its segment may never have been touched. */
+static inline size_t pool_bytes(const struct pool *pool) {
+    const size_t used = pool->block_count * pool->block_bytes;
+    return (used + MEMORY_PAGE_BYTES - 1) / MEMORY_PAGE_BYTES * MEMORY_PAGE_BYTES + pool->segment_capacity * sizeof *pool->segments;
+}
 
-/* What the store has from the system, in bytes; its untouched parts may not be resident. */
+/* What the store has in use, in bytes. */
 static inline size_t store_bytes(const struct store *store) {
-    size_t bytes = sizeof *store + SLOTS_BYTES + store->arena.bytes + store->branch_bytes;
+    size_t bytes = sizeof *store + SLOTS_BYTES + store->branch_bytes;
     bytes += store->arena.chunk_capacity * sizeof *store->arena.chunks;
     for (size_t i = 0; i <= PAGE_UNITS_MAX; i++) {
         bytes += pool_bytes(&store->pages[i]);

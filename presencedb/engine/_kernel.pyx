@@ -109,16 +109,21 @@ cdef class KernelEngine:
 
     # --- writes ------------------------------------------------------------------------------------------------------
 
-    def heartbeat(self, IdBatch ids not None, tick, *, age_ticks=0, bytearray came_online=None):
+    def heartbeat(self, IdBatch ids not None, tick, *, age_ticks=0):
+        return self._heartbeat(ids, tick, age_ticks, NULL)
+
+    def heartbeat_each(self, IdBatch ids not None, tick):
+        marks = bytearray(len(ids))
+        self._heartbeat(ids, tick, 0, <uint8_t *>PyByteArray_AS_STRING(marks))
+        return marks
+
+    cdef object _heartbeat(self, IdBatch ids, object tick, object age_ticks, uint8_t *came_online):
         cdef Batch batch = batch_empty()
-        if came_online is not None:
-            if len(came_online) != len(ids):
-                raise ValueError(f"{len(ids)} ids want as many marks, not {len(came_online)}")
-            batch.came_online = <uint8_t *>PyByteArray_AS_STRING(came_online)
         self._accept(tick, age_ticks)
         self._hash(ids)
         batch.time = max(tick - age_ticks, 0) << 1
         batch.arrives = age_ticks == 0
+        batch.came_online = came_online
         batch_heartbeat(self.c, &ids.c, &batch)
         if batch.failed_count > 0:
             raise MemoryError(f"no memory for {batch.failed_count} of {len(ids)} users")

@@ -131,10 +131,8 @@ class Engine(Protocol):
         """The latest tick this engine was given."""
         ...
 
-    def heartbeat(self, ids: IdBatch, tick: int, *, age_ticks: int = 0, came_online: bytearray | None = None) -> int:
+    def heartbeat(self, ids: IdBatch, tick: int, *, age_ticks: int = 0) -> int:
         """Write a heartbeat of each id, at `tick - age_ticks`.
-
-        `came_online`, if given, has a byte an id; that of an id which came online by it is set to 1.
 
         A stamp below 0 saturates to 0, which is never online. A sign-off that waits for its grace is dropped by a
         heartbeat that arrives after it with a later stamp (with age 0: with the same tick too).
@@ -145,6 +143,10 @@ class Engine(Protocol):
         Raises:
             TickWentBack: see there.
         """
+        ...
+
+    def heartbeat_each(self, ids: IdBatch, tick: int) -> bytearray:
+        """As `heartbeat` of age 0; returns a byte an id, 1 where the user came online by it and 0 elsewhere."""
         ...
 
     def sign_off(self, ids: IdBatch, tick: int, *, age_ticks: int = 0, grace_ticks: int = 0) -> int:

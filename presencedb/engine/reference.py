@@ -66,9 +66,7 @@ class ReferenceEngine:
 
     # --- writes ------------------------------------------------------------------------------------------------------
 
-    def heartbeat(self, ids: IdBatch, tick: int, *, age_ticks: int = 0, came_online: bytearray | None = None) -> int:
-        if came_online is not None:
-            return self._heartbeat_each(ids, tick, age_ticks, came_online)
+    def heartbeat(self, ids: IdBatch, tick: int, *, age_ticks: int = 0) -> int:
         self._accept(tick, age_ticks)
         registers = self._registers
         stamp = max(tick - age_ticks, 0)
@@ -88,12 +86,9 @@ class ReferenceEngine:
                 registers.put(user_id, register)
         return len(online) - online_before
 
-    def _heartbeat_each(self, ids: IdBatch, tick: int, age_ticks: int, came_online: bytearray) -> int:
-        if len(came_online) != len(ids):
-            raise ValueError(f"{len(ids)} ids want as many marks, not {len(came_online)}")
-        for index, user_id in enumerate(ids):
-            came_online[index] |= self.heartbeat(IdBatch.of_canonical([user_id]), tick, age_ticks=age_ticks)
-        return sum(came_online)
+    def heartbeat_each(self, ids: IdBatch, tick: int) -> bytearray:
+        self._accept(tick)
+        return bytearray(self.heartbeat(IdBatch.of_canonical([user_id]), tick) for user_id in ids)
 
     def sign_off(self, ids: IdBatch, tick: int, *, age_ticks: int = 0, grace_ticks: int = 0) -> int:
         if grace_ticks < 0:

@@ -1,4 +1,4 @@
-"""The codec that runs here: the compiled one for what a server reads, or its twin in Python; see `presencedb.implementation`."""
+"""The codec that runs here: what a server reads by the compiled one, or its twin in Python (`presencedb.implementation`)."""
 
 from typing import TYPE_CHECKING, Final
 

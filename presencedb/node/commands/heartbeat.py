@@ -15,6 +15,4 @@ def handle(context: NodeContext, connection: Connection, request: Request) -> No
     if request.run is None:
         connection.reply(request, context.engine.heartbeat(request.ids, tick, age_ticks=age_ticks))
     else:
-        came_online = bytearray(len(request.ids))
-        context.engine.heartbeat(request.ids, tick, came_online=came_online)
-        connection.reply_counts(request, came_online)
+        connection.reply_counts(request, context.engine.heartbeat_each(request.ids, tick))

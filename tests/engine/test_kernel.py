@@ -111,6 +111,7 @@ def test_pages_split_and_merge(data: st.DataObject, retention: int | None) -> No
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(3600)
 @settings(max_examples=20_000, suppress_health_check=list(HealthCheck))
 @given(case=cases())
 def test_twenty_thousand_stories(case: Case) -> None:

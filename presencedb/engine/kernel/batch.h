@@ -51,7 +51,8 @@ ALWAYS_INLINE void batch_fetch(const struct store *store, const struct ids *ids,
     }
 }
 
-ALWAYS_INLINE int64_t store_last_seen(const struct store *store, int kind, const struct key *key, const struct batch *batch) {
+ALWAYS_INLINE int64_t store_last_seen(const struct store *store, int kind, const struct key *key,
+                                      const struct batch *batch) {
     const struct user user = store_find(store, kind, key);
     if (user.time == TIME_EMPTY) {
         return -1;
@@ -98,18 +99,18 @@ ALWAYS_INLINE void batch_one(struct store *store, const struct ids *ids, enum ba
 }
 
 /* Runs `statement` with `KIND` for the kind of the id at `index`, which `kind` says already unless it is -1. */
-#define WITH_KIND_OF_ID(ids, kind, index, statement)                                                                         \
-    if ((kind) == KIND_INT32) {                                                                                              \
-        enum { KIND = KIND_INT32 };                                                                                          \
-        statement;                                                                                                           \
-    } else if ((kind) == KIND_INT64) {                                                                                       \
-        enum { KIND = KIND_INT64 };                                                                                          \
-        statement;                                                                                                           \
-    } else if ((kind) == KIND_UUID) {                                                                                        \
-        enum { KIND = KIND_UUID };                                                                                           \
-        statement;                                                                                                           \
-    } else {                                                                                                                 \
-        WITH_CONSTANT_KIND((ids)->kinds[index], statement)                                                                   \
+#define WITH_KIND_OF_ID(ids, kind, index, statement)                                                                        \
+    if ((kind) == KIND_INT32) {                                                                                             \
+        enum { KIND = KIND_INT32 };                                                                                         \
+        statement;                                                                                                          \
+    } else if ((kind) == KIND_INT64) {                                                                                      \
+        enum { KIND = KIND_INT64 };                                                                                         \
+        statement;                                                                                                          \
+    } else if ((kind) == KIND_UUID) {                                                                                       \
+        enum { KIND = KIND_UUID };                                                                                          \
+        statement;                                                                                                          \
+    } else {                                                                                                                \
+        WITH_CONSTANT_KIND((ids)->kinds[index], statement)                                                                  \
     }
 
 /* Heartbeats of those who are online, who are nearly all; of the others, the indexes come first in `left`. */
@@ -129,7 +130,8 @@ ALWAYS_INLINE size_t batch_beat_online(struct store *store, const struct ids *id
 }
 
 /* `kind` is that of all ids, or -1 where they differ. */
-ALWAYS_INLINE void batch_run_kind(struct store *store, const struct ids *ids, enum batch_kind what, int kind, struct batch *batch) {
+ALWAYS_INLINE void batch_run_kind(struct store *store, const struct ids *ids, enum batch_kind what, int kind,
+                                  struct batch *batch) {
     for (size_t first = 0; first < ids->count; first += BATCH_BLOCK) {
         size_t count = ids->count - first < BATCH_BLOCK ? ids->count - first : BATCH_BLOCK;
         size_t left[BATCH_BLOCK];

@@ -9,7 +9,8 @@ struct tally {
     size_t users, online, pages;
 };
 
-static inline const char *check_entry(const struct store *store, const struct page *page, unsigned char *line, unsigned index) {
+static inline const char *check_entry(const struct store *store, const struct page *page, unsigned char *line,
+                                      unsigned index) {
     const struct key key = store_entry_key(store, page, line, index);
     const uint32_t time = line_time(line, page->kind, index);
     const bool online = time_is_online(time, store_offline_at(store, page));
@@ -83,7 +84,8 @@ static inline const char *store_check(const struct store *store) {
             const struct page *page;
             size_t at = 0;
             while ((page = store_walk(store, kind, slot, &at)) != NULL) {
-                const char *broken = page->kind == kind && page->slot == slot ? check_page(store, page, &tally) : "a page is misplaced";
+                const bool placed = page->kind == kind && page->slot == slot;
+                const char *broken = placed ? check_page(store, page, &tally) : "a page is misplaced";
                 if (broken != NULL) {
                     return broken;
                 }

@@ -160,7 +160,8 @@ static inline bool grace_heap_room(struct graces *graces) {
 }
 
 /* Notes a request. One that waits already keeps the earlier end, and gets the later tick of request. */
-static inline bool grace_note(struct graces *graces, int kind, const struct key *key, uint32_t register_value, int64_t ends) {
+static inline bool grace_note(struct graces *graces, int kind, const struct key *key, uint32_t register_value,
+                              int64_t ends) {
     struct request *request = grace_find(graces, kind, key);
     if (!grace_heap_room(graces)) {
         return false;
@@ -181,7 +182,8 @@ static inline bool grace_note(struct graces *graces, int kind, const struct key 
         while (graces->requests[at].used) {
             at = (at + 1) & (graces->places - 1);
         }
-        graces->requests[at] = (struct request){key->hash, text, ends, register_value, (uint8_t)kind, (uint8_t)key->text_size, 1};
+        graces->requests[at] =
+            (struct request){key->hash, text, ends, register_value, (uint8_t)kind, (uint8_t)key->text_size, 1};
         graces->count++;
         heap_push(graces, (struct ending){ends, key->hash, (uint8_t)kind});
         return true;

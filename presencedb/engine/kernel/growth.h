@@ -171,7 +171,8 @@ static inline struct page *store_make_room(struct store *store, int kind, const 
         if (page == NULL) {
             const uintptr_t entry = store->slots[kind][key->slot];
             const uint32_t depth = entry & 1 ? slot_branch(entry)->bits : 0;
-            page = store_new_page(store, kind, 1, key->slot, depth, depth == 0 ? 0 : (uint32_t)(key->fraction >> (64 - depth)));
+            const uint32_t prefix = depth == 0 ? 0 : (uint32_t)(key->fraction >> (64 - depth));
+            page = store_new_page(store, kind, 1, key->slot, depth, prefix);
             if (page == NULL) {
                 return NULL;
             }

@@ -32,6 +32,7 @@
 #endif
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline)) /* keeps a rare way out of the loops over batches */
 
 /* The last time that a register can hold, signed off. `TICK_LAST` keeps registers below it. */
 #define TIME_EMPTY UINT32_MAX

@@ -6,7 +6,8 @@
 #include "presencedb/engine/kernel/line.h"
 
 enum reason { REASON_HEARTBEAT = 0, REASON_TIMEOUT = 1, REASON_SIGN_OFF = 2 }; /* as in `states.py` */
-enum { LOG_KEPT_MAX = 256, LOG_TEXTS_KEPT_MAX = 16384 }; /* a log that grew beyond it gives its memory back when it is emptied */
+/* A log that grew beyond these, in changes or bytes of texts, gives its memory back when it is emptied. */
+enum { LOG_KEPT_MAX = 256, LOG_TEXTS_KEPT_MAX = 16 << 10 };
 
 struct change {
     struct bits128 id; /* the hash, or of a text: where in `texts` (high), and its length (low) */
@@ -43,8 +44,8 @@ static inline bool log_reserve(struct log *log, int kind, size_t count) {
     return texts <= log->texts_capacity || log_grow((void **)&log->texts, &log->texts_capacity, texts, 1);
 }
 
-static inline void log_change(struct log *log, int kind, struct bits128 hash, const char *text, size_t text_size, bool online,
-                              uint32_t tick, enum reason reason) {
+static inline void log_change(struct log *log, int kind, struct bits128 hash, const char *text, size_t text_size,
+                              bool online, uint32_t tick, enum reason reason) {
     struct change *change = &log->changes[log->count++];
     *change = (struct change){hash, tick, (uint8_t)kind, online, (uint8_t)reason};
     if (kind == KIND_TEXT) {

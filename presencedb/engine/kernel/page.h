@@ -43,7 +43,10 @@ struct entry {
     unsigned index;
 };
 
-ALWAYS_INLINE unsigned page_units(int kind, unsigned line_count) { return 1 + line_count * (line_bytes(kind) / LINE_UNIT_BYTES); }
+/* The size of a page, in units of 64 bytes. */
+ALWAYS_INLINE unsigned page_units(int kind, unsigned line_count) {
+    return 1 + line_count * (line_bytes(kind) / LINE_UNIT_BYTES);
+}
 
 /* How many users a page of so many lines takes before it grows. The fewer lines, the less a search can lose in them. */
 static inline unsigned page_room(int kind, unsigned line_count) {
@@ -211,12 +214,12 @@ ALWAYS_INLINE void pour_end_of_kind(struct pour *pour, int kind) {
 }
 
 /* Runs a statement with `KIND` as a constant: the compiler then makes one version of it for each kind. */
-#define WITH_CONSTANT_KIND(kind, statement)                                                                                  \
-    switch (kind) {                                                                                                          \
-    case KIND_INT32: { enum { KIND = KIND_INT32 }; statement; break; }                                                       \
-    case KIND_INT64: { enum { KIND = KIND_INT64 }; statement; break; }                                                       \
-    case KIND_UUID: { enum { KIND = KIND_UUID }; statement; break; }                                                         \
-    default: { enum { KIND = KIND_TEXT }; statement; break; }                                                                \
+#define WITH_CONSTANT_KIND(kind, statement)                                                                                 \
+    switch (kind) {                                                                                                         \
+    case KIND_INT32: { enum { KIND = KIND_INT32 }; statement; break; }                                                      \
+    case KIND_INT64: { enum { KIND = KIND_INT64 }; statement; break; }                                                      \
+    case KIND_UUID: { enum { KIND = KIND_UUID }; statement; break; }                                                        \
+    default: { enum { KIND = KIND_TEXT }; statement; break; }                                                               \
     }
 
 static inline void pour_page(struct pour *pour, const struct page *from) {

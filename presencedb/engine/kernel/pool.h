@@ -47,7 +47,8 @@ struct pool {
 };
 
 /* A chunk of its own alignment, for which twice as much address space is asked for and the rest returned. Huge memory pages
- * are not asked for: they made lookups 5 to 8 % faster, and the first touch of one took 5 ms where the host had to find it. */
+ * are not asked for: they made lookups 5 to 8 % faster, but the first touch of one took 5 ms where the host had to find
+ * it. */
 static inline char *chunk_map(void) {
     char *base = (char *)mmap(NULL, 2 * CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED) {

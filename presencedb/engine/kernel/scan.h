@@ -42,7 +42,8 @@ static inline size_t page_read(const struct store *store, const struct page *pag
 }
 
 /* Whoever is online in a page, from this hash on, in order. */
-static inline size_t page_read_online(const struct store *store, const struct page *page, struct bits128 from, struct found *found) {
+static inline size_t page_read_online(const struct store *store, const struct page *page, struct bits128 from,
+                                      struct found *found) {
     const size_t all = page_read(store, page, found);
     size_t count = 0;
     for (size_t i = 0; i < all; i++) {

@@ -85,7 +85,9 @@ static inline bool store_keeps(const struct store *store, uint32_t time) {
     return store->keep == KEEP_EVER || (int64_t)(time >> 1) + store->keep + 1 > store->expired_through;
 }
 
-static inline bool store_is_synced(const struct store *store, uint32_t slot) { return store->synced[slot / 64] >> (slot % 64) & 1; }
+static inline bool store_is_synced(const struct store *store, uint32_t slot) {
+    return store->synced[slot / 64] >> (slot % 64) & 1;
+}
 
 ALWAYS_INLINE struct branch *slot_branch(uintptr_t entry) { return (struct branch *)(entry & ~(uintptr_t)1); }
 
@@ -130,7 +132,9 @@ static inline void store_point(struct store *store, const struct page *where, st
     }
 }
 
-static inline size_t branch_bytes(uint32_t bits) { return sizeof(struct branch) + sizeof(struct page *) * ((size_t)1 << bits); }
+static inline size_t branch_bytes(uint32_t bits) {
+    return sizeof(struct branch) + sizeof(struct page *) * ((size_t)1 << bits);
+}
 
 /* Makes the branch of a slot deep enough for pages of this depth. */
 static inline bool store_deepen(struct store *store, int kind, uint32_t slot, uint32_t depth) {
@@ -277,7 +281,8 @@ static inline void store_free(struct store *store) {
     free(store);
 }
 
-static inline struct store *store_new(int64_t ttl, int64_t keep, bool forgets_offline, uint64_t seed, bool synced, int64_t tick) {
+static inline struct store *store_new(int64_t ttl, int64_t keep, bool forgets_offline, uint64_t seed, bool synced,
+                                      int64_t tick) {
     struct store *store = (struct store *)calloc(1, sizeof *store);
     if (store == NULL) {
         return NULL;
@@ -303,7 +308,8 @@ static inline struct store *store_new(int64_t ttl, int64_t keep, bool forgets_of
 /* Blocks in use, in whole memory pages: what is behind the last one in its segment may never have been touched. */
 static inline size_t pool_bytes(const struct pool *pool) {
     const size_t used = pool->block_count * pool->block_bytes;
-    return (used + MEMORY_PAGE_BYTES - 1) / MEMORY_PAGE_BYTES * MEMORY_PAGE_BYTES + pool->segment_capacity * sizeof *pool->segments;
+    const size_t whole = (used + MEMORY_PAGE_BYTES - 1) / MEMORY_PAGE_BYTES * MEMORY_PAGE_BYTES;
+    return whole + pool->segment_capacity * sizeof *pool->segments;
 }
 
 /* What the store has in use, in bytes. */
@@ -316,7 +322,8 @@ static inline size_t store_bytes(const struct store *store) {
     for (size_t i = 0; i < TEXT_POOLS; i++) {
         bytes += pool_bytes(&store->texts[i]);
     }
-    bytes += store->graces.places * sizeof *store->graces.requests + store->graces.heap_capacity * sizeof *store->graces.heap;
+    bytes += store->graces.places * sizeof *store->graces.requests;
+    bytes += store->graces.heap_capacity * sizeof *store->graces.heap;
     return bytes + store->log.capacity * sizeof *store->log.changes + store->log.texts_capacity;
 }
 

@@ -5,8 +5,8 @@
  *     ...                                    that bucket, its pages move to lower levels
  *     level 5    64 buckets of 2^30 ticks
  *
- * (Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987, scheme 7.) A word of 64 bits a level says which buckets
- * hold anything, so time may jump by any amount: the cost is that of the pages that are met, never of the ticks.
+ * (Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987, scheme 7.) A word of 64 bits a level says which
+ * buckets hold anything, so time may jump by any amount: the cost is that of the pages that are met, never of the ticks.
  */
 #ifndef PRESENCEDB_WHEEL_H
 #define PRESENCEDB_WHEEL_H

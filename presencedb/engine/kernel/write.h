@@ -37,7 +37,8 @@ ALWAYS_INLINE struct user store_find(const struct store *store, int kind, const 
 static inline uint32_t time_storable(uint32_t time) { return time == TIME_EMPTY ? time - 2 : time; }
 
 /* Stores the register of a user, in the entry that there is or a new one. Returns its page, or NULL without memory. */
-static inline struct page *store_set(struct store *store, int kind, const struct key *key, struct user *user, uint32_t time) {
+static inline struct page *store_set(struct store *store, int kind, const struct key *key, struct user *user,
+                                     uint32_t time) {
     if (user->entry.line != NULL) {
         line_set_time(user->entry.line, kind, user->entry.index, time_storable(time));
         return user->page;
@@ -61,7 +62,8 @@ static inline struct page *store_set(struct store *store, int kind, const struct
     return page;
 }
 
-static inline void store_tell(struct store *store, int kind, const struct key *key, bool online, int64_t at, enum reason reason) {
+static inline void store_tell(struct store *store, int kind, const struct key *key, bool online, int64_t at,
+                              enum reason reason) {
     if (store_is_synced(store, key->slot)) {
         log_change(&store->log, kind, key->hash, key->text, key->text_size, online, (uint32_t)at, reason);
     }
@@ -143,8 +145,8 @@ static inline int store_put(struct store *store, int kind, const struct key *key
 }
 
 /* A heartbeat of anybody. With age 0 arrival decides: it overcomes a sign-off of the same tick or later. */
-static __attribute__((noinline)) int store_heartbeat(struct store *store, int kind, const struct key *key, uint32_t time,
-                                                                bool arrives) {
+static NOINLINE int store_heartbeat(struct store *store, int kind, const struct key *key, uint32_t time,
+                                    bool arrives) {
     if (arrives) {
         struct user user = store_find(store, kind, key);
         uint32_t stamp = time >> 1;
@@ -159,8 +161,8 @@ static __attribute__((noinline)) int store_heartbeat(struct store *store, int ki
     return store_put(store, kind, key, time, -1);
 }
 
-static __attribute__((noinline)) void store_heartbeat_drops_request(struct store *store, int kind, const struct key *key, uint32_t time,
-                                                                    bool arrives) {
+static NOINLINE void store_heartbeat_drops_request(struct store *store, int kind, const struct key *key, uint32_t time,
+                                                   bool arrives) {
     struct request *request = grace_find(&store->graces, kind, key);
     if (request != NULL && (arrives || time >> 1 > request->register_value >> 1)) {
         grace_drop(&store->graces, request);
@@ -169,7 +171,8 @@ static __attribute__((noinline)) void store_heartbeat_drops_request(struct store
 
 /* A heartbeat of somebody who is online: the way that nearly all take. False: they are not, and nothing was written; the
  * lines where a new user may find a place are then on their way. */
-ALWAYS_INLINE bool store_heartbeat_of_online(struct store *store, int kind, const struct key *key, uint32_t time, bool arrives) {
+ALWAYS_INLINE bool store_heartbeat_of_online(struct store *store, int kind, const struct key *key, uint32_t time,
+                                             bool arrives) {
     if (__builtin_expect(store->graces.count > 0, 0)) {
         store_heartbeat_drops_request(store, kind, key, time, arrives);
     }
@@ -196,7 +199,8 @@ ALWAYS_INLINE bool store_heartbeat_of_online(struct store *store, int kind, cons
 }
 
 /* A sign-off, `arrives` where its age is 0; with an end of grace above 0 it is kept aside until then. */
-static inline int store_sign_off(struct store *store, int kind, const struct key *key, uint32_t time, bool arrives, int64_t ends) {
+static inline int store_sign_off(struct store *store, int kind, const struct key *key, uint32_t time, bool arrives,
+                                 int64_t ends) {
     const struct user user = store_find(store, kind, key);
     if (user.time == TIME_EMPTY && store_is_synced(store, key->slot)) {
         return WROTE_NOTHING;

@@ -110,7 +110,7 @@ class _Feed:
         self._telling = False  # the server has said from where on it tells, on this link
         self._begun = False  # it has done so once
         self._refusal_count = 0
-        self._ended_by: Error | None = None
+        self._ended_by: Exception | None = None
         self._closed = False
         self._news = asyncio.Event()
         driver.feeds.add(self)
@@ -168,7 +168,8 @@ class _Feed:
             return
         try:
             await (self._connector.link_until(None) if self._begun else self._connector.connect())
-        except Error as error:
+        except Exception as error:
+            # Not only Error: whoever makes the sockets may raise anything, and that is an end like any other.
             self._end(error)
 
     def _subscribe(self, link: Link) -> None:
@@ -227,7 +228,7 @@ class _Feed:
         if isinstance(error, ProtocolError):
             self._end(error)
 
-    def _end(self, error: Error) -> None:
+    def _end(self, error: Exception) -> None:
         if self._ended_by is None and not self._closed:
             self._ended_by = error
             self._closed = True

@@ -162,6 +162,7 @@ class TestAClockThatStops:
 
     async def test_a_tick_that_fails_does_not_end_the_ticking(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with ticking() as node:
+
             def fail(tick: int, *, expiry_count_max: int) -> bool:
                 failures.append(tick)
                 raise MemoryError("for a moment")

@@ -365,7 +365,7 @@ CURSOR: Final[Option[str | None]] = Option(
     metavar="CURSOR",
     group=Group.CALL,
     commands=frozenset({"follow"}),
-    help="Go on after this cursor (from --json): exactly what was missed since, or the error gap.",
+    help="Go on after this cursor (from --json): all that was missed since, perhaps a few changes again, or the error gap.",
     flag_only=True,
 )
 

@@ -32,6 +32,7 @@ from presencedb.limits import (
 )
 from presencedb.protocol.messages import Request
 from presencedb.protocol.session import ServerSession
+from presencedb.transport.http_callers import HTTP_ANSWER, OPENING_BYTES_MAX, is_http
 
 if TYPE_CHECKING:
     from presencedb.transport.hub import Hub
@@ -71,6 +72,7 @@ class Connection(asyncio.BufferedProtocol):
         self._hub = hub
         self._service = service
         self._session = ServerSession()
+        self._opening = b""  # the first bytes that came
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -187,6 +189,8 @@ class Connection(asyncio.BufferedProtocol):
         self._hub.reads += 1
         if self._ended:
             return
+        if not self._opening:
+            self._opening = bytes(self._hub.read_buffer[: min(nbytes, OPENING_BYTES_MAX)])
         self._session.receive_data(self._hub.read_buffer[:nbytes])
         if not self._unfinished:
             self._work()
@@ -228,6 +232,8 @@ class Connection(asyncio.BufferedProtocol):
                     self._hub.protocol_errors += 1
                     log.debug("connection refused for what it sent", peer=self.peer, error=str(session.protocol_error))
                     self._refused = True
+                    if is_http(self._opening):
+                        self._write(HTTP_ANSWER)
                     self._end()
                 break
             requests_left -= 1
@@ -241,7 +247,9 @@ class Connection(asyncio.BufferedProtocol):
         self._update_reading()
 
     def _collect(self) -> None:
-        data = self._session.data_to_send()
+        self._write(self._session.data_to_send())
+
+    def _write(self, data: bytes) -> None:
         if data and self._transport is not None and self._last_words is None:
             self._out.append(data)
             self._out_bytes += len(data)

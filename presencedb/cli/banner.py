@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from presencedb.cli.secrets import asks_for_token
+from presencedb.cli.secrets import asks_for_token, first_rights
 from presencedb.config import (
     API_KEYS,
     INSECURE,
@@ -21,6 +21,7 @@ from presencedb.config import (
     TOKEN_VARIABLE,
     TTL,
 )
+from presencedb.credentials import ALL_RIGHTS, Right
 from presencedb.engine import IMPLEMENTATION
 from presencedb.implementation import COMPILED
 from presencedb.settings import Settings
@@ -56,32 +57,36 @@ def gateway_lines(settings: Settings) -> list[str]:
 
 
 def curl_line(settings: Settings, address: Address) -> str:
-    """A heartbeat by curl that works when pasted; where only user tokens are taken, a question that needs none."""
+    """A heartbeat by curl that works when pasted; where the first key may not write, or there is none, what it may do."""
     tls = settings[TLS_CERT] is not None
     url = f"{'https' if tls else 'http'}://{_reachable(address)}"
     parts = ["curl", "-i"]
     if tls:
         parts += ["--cacert", shlex.quote(str(settings[TLS_CERT]))]
-    if not _is_keyless(settings) and settings[API_KEYS] is None:
+    rights = _rights_of_curl(settings)
+    if not rights & {Right.READ, Right.WRITE}:
         return " ".join([*parts, f"{url}/readyz"])
     if settings[API_KEYS] is not None:
         keys = shlex.quote(str(settings[API_KEYS]))
-        parts.append(f"-H \"X-API-Key: $(grep -m 1 '^[^#]' {keys} | cut -d : -f 2)\"")
+        parts.append(f"-H \"X-API-Key: $(grep -m 1 '^[[:space:]]*[^#[:space:]]' {keys} | cut -d : -f 2)\"")
+    if Right.WRITE not in rights:
+        return " ".join([*parts, f"{url}/status/{EXAMPLE_ID}"])
     return " ".join(
         [*parts, "-H 'Content-Type: application/json'", "-d", f'\'{{"user_id": "{EXAMPLE_ID}"}}\'', f"{url}/heartbeat"]
     )
 
 
 def cli_line(settings: Settings, url: str) -> str:
-    """A question by this command line that works when pasted."""
-    parts = [_program(), "status", "--url", url]
+    """A question by this command line that works when pasted: `status`, or `ping` where the first token may not read."""
+    may_read = settings[TOKEN_FILE] is None or Right.READ in first_rights(settings, TOKEN_FILE)
+    parts = [_program(), "status" if may_read else "ping", "--url", url]
     if url.startswith("presence+tls:"):
         parts += ["--tls-ca", shlex.quote(str(settings[TLS_CERT]))]
     if settings[TOKEN_FILE] is not None:
         parts += ["--token-file", shlex.quote(str(settings[TOKEN_FILE]))]
     elif asks_for_token(settings):
         parts = [f'{TOKEN_VARIABLE}="${TOKEN_VARIABLE}"', *parts]
-    return " ".join([*parts, EXAMPLE_ID])
+    return " ".join([*parts, EXAMPLE_ID] if may_read else parts)
 
 
 def node_url(settings: Settings, tcp: Address | None, unix: Path | None) -> str:
@@ -93,6 +98,13 @@ def node_url(settings: Settings, tcp: Address | None, unix: Path | None) -> str:
 
 def _is_keyless(settings: Settings) -> bool:
     return settings[API_KEYS] is None and settings[JWT_KEY] is None and settings[JWKS_URL] is None
+
+
+def _rights_of_curl(settings: Settings) -> frozenset[Right]:
+    """What the line with curl may do: it shows the first key, and never has a user token."""
+    if settings[API_KEYS] is not None:
+        return first_rights(settings, API_KEYS)
+    return ALL_RIGHTS if _is_keyless(settings) else frozenset()
 
 
 def _reachable(address: Address) -> Address:

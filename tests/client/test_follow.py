@@ -100,7 +100,7 @@ async def test_a_cursor_without_a_block_is_where_telling_began() -> None:
         waiting = asyncio.ensure_future(anext(changes))
         peer = await follower(server)
         peer.tell("c1", *online(1, 2))
-        cursors = []
+        cursors: list[str | None] = []
         for change in (waiting, anext(changes)):
             await change
             cursors.append(changes.cursor)

@@ -11,9 +11,10 @@ from pathlib import Path
 from presencedb.cli.secrets import asks_for_token, first_rights
 from presencedb.config import (
     API_KEYS,
-    INSECURE,
+    HTTP,
     JWKS_URL,
     JWT_KEY,
+    METRICS_LISTEN,
     RETENTION,
     TICK,
     TLS_CERT,
@@ -26,7 +27,7 @@ from presencedb.engine import IMPLEMENTATION
 from presencedb.implementation import COMPILED
 from presencedb.settings import Settings
 from presencedb.transport.loop import loop_name
-from presencedb.units import Address, duration_text
+from presencedb.units import Address, duration_text, is_loopback
 from presencedb.version import __version__
 
 EXAMPLE_ID = "42"
@@ -51,9 +52,12 @@ def node_lines(settings: Settings) -> list[str]:
 
 def gateway_lines(settings: Settings) -> list[str]:
     """Whom HTTP lets in."""
-    if not _is_keyless(settings):
-        return ["  HTTP asks for a key or a user token"]
-    return [f"  HTTP asks for no key{'' if settings[INSECURE] else ', and serves this machine only'}"]
+    asked = f"no key, and serves {_audience(settings[HTTP])}" if _is_keyless(settings) else "a key or a user token"
+    lines = [f"  HTTP asks for {asked}"]
+    metrics = settings[METRICS_LISTEN]
+    if metrics is not None:
+        lines.append(f"  metrics ask for no key, and are shown to {_audience(metrics)}")
+    return lines
 
 
 def curl_line(settings: Settings, address: Address) -> str:
@@ -94,6 +98,10 @@ def node_url(settings: Settings, tcp: Address | None, unix: Path | None) -> str:
     if tcp is not None:
         return f"presence{'+tls' if settings[TLS_CERT] is not None else ''}://{_reachable(tcp)}"
     return f"presence+unix://{unix.absolute() if unix is not None else ''}"
+
+
+def _audience(address: Address) -> str:
+    return "this machine only" if is_loopback(address.host) else "everybody"
 
 
 def _is_keyless(settings: Settings) -> bool:

@@ -63,12 +63,14 @@ class Connection(asyncio.BufferedProtocol):
         rights: what the caller may do; None while it has not shown a token that it needs.
         own_rights: whether these were given to this very connection, so that no token changes them.
         token_digest: of the token that it has shown.
+        introduction: client, version and name of the token's owner, as logged.
     """
 
     def __init__(self, hub: Hub, service: Service, rights: frozenset[Right] | None, *, own_rights: bool = False) -> None:
         self.rights = rights
         self.own_rights = own_rights
         self.token_digest: bytes | None = None
+        self.introduction = ("", "", "")
         self._hub = hub
         self._service = service
         self._session = ServerSession()

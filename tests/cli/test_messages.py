@@ -77,6 +77,13 @@ def test_no_server(server: ServerProcess) -> None:
     )
 
 
+def test_the_port_of_http_is_told_from_that_of_the_protocol(server: ServerProcess) -> None:
+    url = f"presence://{server.ready['http']}"
+    result = run_command("status", "--url", url, "42")
+    assert result.returncode == 1
+    assert result.stderr == (f"presencedb: {url} is an HTTP port; this client's protocol is on another, usually port 7411\n")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -92,7 +92,16 @@ def load_credentials(path: Path) -> Credentials:
     Raises:
         ConfigError: it cannot be read, or a line is not understood.
     """
-    return Credentials(parse_secrets(_read(path), str(path)))
+    return Credentials(load_entries(path))
+
+
+def load_entries(path: Path) -> list[tuple[str, Principal]]:
+    """The entries of such a file: `(secret, principal)`, in order, at least one.
+
+    Raises:
+        ConfigError: as `load_credentials`.
+    """
+    return parse_secrets(_read(path), str(path))
 
 
 def load_token(path: Path) -> str:
@@ -101,7 +110,7 @@ def load_token(path: Path) -> str:
     Raises:
         ConfigError: as `load_credentials`.
     """
-    return parse_secrets(_read(path), str(path))[0][0]
+    return load_entries(path)[0][0]
 
 
 def _read(path: Path) -> str:

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import settings
 
 import presencedb
+from presencedb.engine import IMPLEMENTATION
+from presencedb.implementation import ENVIRONMENT_VARIABLE
 from tests.support import programs
 
 pytest_plugins = ["pytester", "tests.support.async_tests"]
@@ -21,9 +23,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 def pytest_report_header() -> str:
-    implementation = os.environ.get("PRESENCEDB_IMPL")
-    chosen = f"{implementation} (forced)" if implementation else "default"
-    return f"presencedb {presencedb.__version__}: implementation {chosen}"
+    how = "forced" if os.environ.get(ENVIRONMENT_VARIABLE) else "default"
+    return f"presencedb {presencedb.__version__}: engine {IMPLEMENTATION} ({how})"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -8,12 +8,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from presencedb.cli.secrets import asks_for_token
+from presencedb.cli.secrets import asks_for_token, first_rights
 from presencedb.config import (
     API_KEYS,
-    INSECURE,
+    HTTP,
     JWKS_URL,
     JWT_KEY,
+    METRICS_LISTEN,
     RETENTION,
     TICK,
     TLS_CERT,
@@ -21,11 +22,12 @@ from presencedb.config import (
     TOKEN_VARIABLE,
     TTL,
 )
+from presencedb.credentials import ALL_RIGHTS, Right
 from presencedb.engine import IMPLEMENTATION
 from presencedb.implementation import COMPILED
 from presencedb.settings import Settings
 from presencedb.transport.loop import loop_name
-from presencedb.units import Address, duration_text
+from presencedb.units import Address, duration_text, is_loopback
 from presencedb.version import __version__
 
 EXAMPLE_ID = "42"
@@ -50,38 +52,45 @@ def node_lines(settings: Settings) -> list[str]:
 
 def gateway_lines(settings: Settings) -> list[str]:
     """Whom HTTP lets in."""
-    if not _is_keyless(settings):
-        return ["  HTTP asks for a key or a user token"]
-    return [f"  HTTP asks for no key{'' if settings[INSECURE] else ', and serves this machine only'}"]
+    asked = f"no key, and serves {_audience(settings[HTTP])}" if _is_keyless(settings) else "a key or a user token"
+    lines = [f"  HTTP asks for {asked}"]
+    metrics = settings[METRICS_LISTEN]
+    if metrics is not None:
+        lines.append(f"  metrics ask for no key, and are shown to {_audience(metrics)}")
+    return lines
 
 
 def curl_line(settings: Settings, address: Address) -> str:
-    """A heartbeat by curl that works when pasted; where only user tokens are taken, a question that needs none."""
+    """A heartbeat by curl that works when pasted; where the first key may not write, or there is none, what it may do."""
     tls = settings[TLS_CERT] is not None
     url = f"{'https' if tls else 'http'}://{_reachable(address)}"
     parts = ["curl", "-i"]
     if tls:
         parts += ["--cacert", shlex.quote(str(settings[TLS_CERT]))]
-    if not _is_keyless(settings) and settings[API_KEYS] is None:
+    rights = _rights_of_curl(settings)
+    if not rights & {Right.READ, Right.WRITE}:
         return " ".join([*parts, f"{url}/readyz"])
     if settings[API_KEYS] is not None:
         keys = shlex.quote(str(settings[API_KEYS]))
-        parts.append(f"-H \"X-API-Key: $(grep -m 1 '^[^#]' {keys} | cut -d : -f 2)\"")
+        parts.append(f"-H \"X-API-Key: $(grep -m 1 '^[[:space:]]*[^#[:space:]]' {keys} | cut -d : -f 2)\"")
+    if Right.WRITE not in rights:
+        return " ".join([*parts, f"{url}/status/{EXAMPLE_ID}"])
     return " ".join(
         [*parts, "-H 'Content-Type: application/json'", "-d", f'\'{{"user_id": "{EXAMPLE_ID}"}}\'', f"{url}/heartbeat"]
     )
 
 
 def cli_line(settings: Settings, url: str) -> str:
-    """A question by this command line that works when pasted."""
-    parts = [_program(), "status", "--url", url]
+    """A question by this command line that works when pasted: `status`, or `ping` where the first token may not read."""
+    may_read = settings[TOKEN_FILE] is None or Right.READ in first_rights(settings, TOKEN_FILE)
+    parts = [_program(), "status" if may_read else "ping", "--url", url]
     if url.startswith("presence+tls:"):
         parts += ["--tls-ca", shlex.quote(str(settings[TLS_CERT]))]
     if settings[TOKEN_FILE] is not None:
         parts += ["--token-file", shlex.quote(str(settings[TOKEN_FILE]))]
     elif asks_for_token(settings):
         parts = [f'{TOKEN_VARIABLE}="${TOKEN_VARIABLE}"', *parts]
-    return " ".join([*parts, EXAMPLE_ID])
+    return " ".join([*parts, EXAMPLE_ID] if may_read else parts)
 
 
 def node_url(settings: Settings, tcp: Address | None, unix: Path | None) -> str:
@@ -91,8 +100,19 @@ def node_url(settings: Settings, tcp: Address | None, unix: Path | None) -> str:
     return f"presence+unix://{unix.absolute() if unix is not None else ''}"
 
 
+def _audience(address: Address) -> str:
+    return "this machine only" if is_loopback(address.host) else "everybody"
+
+
 def _is_keyless(settings: Settings) -> bool:
     return settings[API_KEYS] is None and settings[JWT_KEY] is None and settings[JWKS_URL] is None
+
+
+def _rights_of_curl(settings: Settings) -> frozenset[Right]:
+    """What the line with curl may do: it shows the first key, and never has a user token."""
+    if settings[API_KEYS] is not None:
+        return first_rights(settings, API_KEYS)
+    return ALL_RIGHTS if _is_keyless(settings) else frozenset()
 
 
 def _reachable(address: Address) -> Address:

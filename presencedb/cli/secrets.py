@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from presencedb.config import TLS_CA, TLS_CERT, TLS_KEY, TOKEN_FILE, TOKEN_VARIABLE, URL, Option
-from presencedb.credentials import SECRET_CHARS_MIN, Credentials, Principal, Right, load_credentials, load_token
+from presencedb.credentials import (
+    SECRET_CHARS_MIN,
+    Credentials,
+    Principal,
+    Right,
+    load_credentials,
+    load_entries,
+    load_token,
+)
 from presencedb.errors import ConfigError
 from presencedb.settings import Settings
 
@@ -65,6 +73,15 @@ def shown_token(settings: Settings) -> str | None:
     return load_if_given(settings, TOKEN_FILE, load_token) or settings.token
 
 
+def first_rights(settings: Settings, option: Option[Path | None]) -> frozenset[Right]:
+    """What the first token or key of a file may do, which is the one that a line to paste shows.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    return load_from(settings, option, load_entries)[0][1].rights
+
+
 def server_tls(settings: Settings) -> ssl.SSLContext | None:
     """What serves TLS with `--tls-cert`; None: it is served plain.
 
@@ -109,7 +126,7 @@ def client_tls(settings: Settings) -> ssl.SSLContext | None:
     if path is None:
         return None
     if not settings[URL].startswith("presence+tls:"):
-        raise ConfigError(f"{settings.origin(TLS_CA)}: {settings[URL]} does not use TLS, presence+tls:// does")
+        raise ConfigError(f"{settings.origin(TLS_CA)}: {settings.origin(URL)} does not use TLS, presence+tls:// does")
     try:
         return ssl.create_default_context(cafile=os.fspath(path))
     except ssl.SSLError:

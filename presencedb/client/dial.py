@@ -11,9 +11,9 @@ from typing import Any, Final, TypeAlias
 
 from presencedb.client.failures import connect_error, reason_of
 from presencedb.client.link import Link
-from presencedb.client.url import Address, TcpAddress, UnixAddress
+from presencedb.client.url import TCP_SCHEME, TLS_SCHEME, Address, TcpAddress, UnixAddress
 from presencedb.client.values import ServerInfo
-from presencedb.errors import ConnectError
+from presencedb.errors import ConnectError, ProtocolError
 from presencedb.version import __version__
 
 MakeSocket: TypeAlias = Callable[[], Awaitable[socket.socket]]
@@ -22,15 +22,23 @@ MakeSocket: TypeAlias = Callable[[], Awaitable[socket.socket]]
 GIVEN_SOCKET: Final = "the given socket"
 """What stands for an address where the sockets are made by the caller."""
 
+_CURE_PLAIN: Final = f"; if it serves TLS, the URL begins with {TLS_SCHEME}://"
+_CURE_TLS: Final = f"; if it serves no TLS, the URL begins with {TCP_SCHEME}://"
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One place to connect to: how to get a connected socket, and what to do on it first."""
+    """One place to connect to: how to get a connected socket, and what to do on it first.
+
+    Attributes:
+        cure: what may help where the server hangs up before it was understood.
+    """
 
     name: str
     make_socket: MakeSocket
     ssl_context: ssl.SSLContext | None = None
     server_hostname: str | None = None
+    cure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +59,13 @@ def target_of(address: Address, ssl_context: ssl.SSLContext | None) -> Target:
     if isinstance(address, UnixAddress):
         return Target(str(address), lambda: _connect_unix(address))
     if not address.tls:
-        return Target(str(address), lambda: _connect_tcp(address))
+        return Target(str(address), lambda: _connect_tcp(address), cure=_CURE_PLAIN)
     return Target(
         str(address),
         lambda: _connect_tcp(address),
         ssl_context or ssl.create_default_context(),
         address.host.partition("%")[0],
+        cure=_CURE_TLS,
     )
 
 
@@ -69,26 +78,38 @@ async def dial(target: Target, greeting: Greeting, timeout_s: float) -> Link:
         ServerError: the server takes nobody now.
         ProtocolError: who listens there does not speak the protocol.
     """
-    step = "connection"
+    step, cure = "connection", ""
     try:
         async with asyncio.timeout(timeout_s) as deadline:
             sock = await target.make_socket()
-            step = "answer to hello" if target.ssl_context is None else "TLS handshake"
+            step, cure = ("answer to hello" if target.ssl_context is None else "TLS handshake"), target.cure
             link = await _open(target, sock)
-            step = "answer to hello"
+            if target.ssl_context is not None:
+                step, cure = "answer to hello", ""
             try:
-                link.server = ServerInfo.from_wire(await link.send("hello", [greeting.options()]))
+                link.server = _server_info(target, await link.send("hello", [greeting.options()]))
             except BaseException:
                 link.end(connect_error(target.name, "the connection was given up"))
                 raise
-    except ConnectError:
-        raise
+    except ConnectError as error:
+        if not cure:
+            raise
+        raise connect_error(target.name, error.reason + cure) from None
     except (OSError, ValueError) as error:
         if isinstance(error, TimeoutError) and deadline.expired():
-            raise connect_error(target.name, f"no {step} within {timeout_s:g} s") from None
-        raise connect_error(target.name, reason_of(error)) from error
+            hint = cure if step == "TLS handshake" else ""  # whoever serves TLS does not wait for more of what is none
+            raise connect_error(target.name, f"no {step} within {timeout_s:g} s{hint}") from None
+        hint = "" if isinstance(error, ssl.SSLCertVerificationError) else cure
+        raise connect_error(target.name, reason_of(error) + hint) from error
     link.start_liveness()
     return link
+
+
+def _server_info(target: Target, answer: Any) -> ServerInfo:
+    try:
+        return ServerInfo.from_wire(answer)
+    except ProtocolError as error:
+        raise ProtocolError(f"{target.name}: {error.message}") from None
 
 
 async def _open(target: Target, sock: socket.socket) -> Link:

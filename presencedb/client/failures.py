@@ -44,11 +44,13 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not accepted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"no TLS: {error.reason or error}"
+        return f"no TLS: {(error.reason or str(error)).lower().replace('_', ' ')}"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return _begun_small(os.strerror(error.errno))
     if isinstance(error, OSError) and error.strerror:
         return _begun_small(error.strerror)
+    if isinstance(error, ConnectionError) and not str(error):
+        return "the connection was cut"
     return str(error) or type(error).__name__
 
 

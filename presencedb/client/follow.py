@@ -53,9 +53,9 @@ class Follow(AsyncIterator[Change]):
         """Where to go on later: `db.follow(cursor)` gives everything that comes after what was given out so far.
 
         The server gives changes out in portions with a cursor each. In the middle of a portion this is the cursor before
-        it, so that going on there repeats a few changes, and never leaves one out.
+        it, so that going on there repeats a few changes, and never leaves one out. None until the server has begun to tell.
         """
-        return self._cursor
+        return self._feed.start_cursor if self._cursor is None else self._cursor
 
     async def __anext__(self) -> Change:
         while not self._changes:
@@ -84,8 +84,6 @@ class Follow(AsyncIterator[Change]):
         except BaseException:  # a cancelled attempt must not go on behind a block that was never entered
             await self.aclose()
             raise
-        if self._cursor is None:
-            self._cursor = self._feed.start_cursor
         return self
 
     async def __aexit__(

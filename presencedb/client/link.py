@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 
 from presencedb.client.failures import connect_error, copy_of, reason_of
 from presencedb.client.liveness import Liveness, Verdict
+from presencedb.client.url import DEFAULT_PORT
 from presencedb.client.values import ServerInfo
 from presencedb.errors import Error, ProtocolError
 from presencedb.limits import (
@@ -170,7 +171,7 @@ class Link(asyncio.BufferedProtocol):
                 elif self.on_notification is not None:
                     self.on_notification(message)
         except ProtocolError as error:
-            self.end(error)
+            self.end(self._not_understood(error, bytes(self._buffer[:nbytes])))
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -186,6 +187,13 @@ class Link(asyncio.BufferedProtocol):
         self._lose(connect_error(self.address, reason))
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _not_understood(self, error: ProtocolError, data: bytes) -> ProtocolError:
+        if self._liveness is None and data.startswith(b"HTTP/"):
+            return ProtocolError(
+                f"{self.address} is an HTTP port; this client's protocol is on another, usually port {DEFAULT_PORT}"
+            )
+        return ProtocolError(f"{self.address}: {error.message}")
 
     def _drop(self) -> None:
         if self._transport is not None:

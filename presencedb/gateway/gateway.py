@@ -84,6 +84,9 @@ class Gateway:
         if settings.keyless:
             served = "this machine" if is_loopback(settings.listen[0]) else "everybody"
             log.warning("no keys are asked for, so whoever is served may speak for every user", served=served)
+        if settings.metrics_listen is not None and self._metrics_address and not is_loopback(settings.metrics_listen[0]):
+            address = str(Address(*self._metrics_address))
+            log.warning("metrics are shown to everybody who reaches their address, without keys", address=address)
 
     async def stop(self) -> None:
         """Accept nobody any more, finish the requests in flight within the drain timeout, and close."""

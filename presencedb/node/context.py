@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from presencedb.credentials import ALL_RIGHTS, Credentials, Right
+from presencedb.credentials import ALL_RIGHTS, Credentials, Principal, Right
 from presencedb.engine import Engine
 from presencedb.node.counters import Counters
 from presencedb.node.followers import Followers
@@ -47,5 +47,11 @@ class NodeContext:
         """What a caller may do who has shown this token, or none; None: nothing before it shows a good one."""
         if self.credentials is None:
             return ALL_RIGHTS
-        principal = self.credentials.find_digest(token_digest) if token_digest is not None else None
+        principal = self.principal_of(token_digest)
         return principal.rights if principal is not None else None
+
+    def principal_of(self, token_digest: bytes | None) -> Principal | None:
+        """Whom the token names that a caller has shown; None: nobody, it has shown none or none is asked for."""
+        if self.credentials is None or token_digest is None:
+            return None
+        return self.credentials.find_digest(token_digest)

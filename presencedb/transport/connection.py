@@ -33,6 +33,7 @@ from presencedb.limits import (
 )
 from presencedb.protocol.messages import Request
 from presencedb.protocol.session import ServerSession
+from presencedb.transport.http_callers import HTTP_ANSWER, OPENING_BYTES_MAX, is_http
 
 if TYPE_CHECKING:
     from presencedb.transport.hub import Hub
@@ -63,15 +64,18 @@ class Connection(asyncio.BufferedProtocol):
         rights: what the caller may do; None while it has not shown a token that it needs.
         own_rights: whether these were given to this very connection, so that no token changes them.
         token_digest: of the token that it has shown.
+        introduction: client, version and name of the token's owner, as logged.
     """
 
     def __init__(self, hub: Hub, service: Service, rights: frozenset[Right] | None, *, own_rights: bool = False) -> None:
         self.rights = rights
         self.own_rights = own_rights
         self.token_digest: bytes | None = None
+        self.introduction = ("", "", "")
         self._hub = hub
         self._service = service
         self._session = ServerSession(run_frames_max=RUN_FRAMES_MAX)
+        self._opening = b""  # the first bytes that came
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -193,6 +197,8 @@ class Connection(asyncio.BufferedProtocol):
         self._hub.reads += 1
         if self._ended:
             return
+        if not self._opening:
+            self._opening = bytes(self._hub.read_buffer[: min(nbytes, OPENING_BYTES_MAX)])
         self._session.receive_data(self._hub.read_buffer[:nbytes])
         if not self._unfinished:
             self._work()
@@ -234,6 +240,8 @@ class Connection(asyncio.BufferedProtocol):
                     self._hub.protocol_errors += 1
                     log.debug("connection refused for what it sent", peer=self.peer, error=str(session.protocol_error))
                     self._refused = True
+                    if is_http(self._opening):
+                        self._write(HTTP_ANSWER)
                     self._end()
                 break
             requests_left -= request.frame_count
@@ -247,7 +255,9 @@ class Connection(asyncio.BufferedProtocol):
         self._update_reading()
 
     def _collect(self) -> None:
-        data = self._session.data_to_send()
+        self._write(self._session.data_to_send())
+
+    def _write(self, data: bytes) -> None:
         if data and self._transport is not None and self._last_words is None:
             self._out.append(data)
             self._out_bytes += len(data)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from presencedb.cli.banner import cli_line, curl_line, node_url
+from presencedb.cli.banner import cli_line, curl_line, gateway_lines, node_url
 from presencedb.settings import Settings, read_settings
 from presencedb.units import Address
 
@@ -55,3 +55,27 @@ def test_a_gateway_that_takes_user_tokens_only_is_asked_what_needs_none() -> Non
     assert curl_line(settings(jwt_key="key"), Address("127.0.0.1", 8)) == "curl -i http://127.0.0.1:8/readyz"
     line = curl_line(settings(jwks_url="https://a/b", tls_cert="my cert"), Address("127.0.0.1", 8))
     assert line == "curl -i --cacert 'my cert' https://127.0.0.1:8/readyz"
+
+
+@pytest.mark.parametrize(
+    ("flags", "lines"),
+    [
+        ({}, ["HTTP asks for no key, and serves this machine only"]),
+        ({"insecure": "true"}, ["HTTP asks for no key, and serves this machine only"]),
+        ({"insecure": "true", "http": "0.0.0.0:7412"}, ["HTTP asks for no key, and serves everybody"]),
+        ({"jwt_key": "key", "http": "0.0.0.0:7412"}, ["HTTP asks for a key or a user token"]),
+        (
+            {"jwt_key": "key", "metrics_listen": "0.0.0.0:9100"},
+            ["HTTP asks for a key or a user token", "metrics ask for no key, and are shown to everybody"],
+        ),
+        (
+            {"metrics_listen": "[::1]:9100"},
+            [
+                "HTTP asks for no key, and serves this machine only",
+                "metrics ask for no key, and are shown to this machine only",
+            ],
+        ),
+    ],
+)
+def test_who_is_let_in_goes_by_the_address(flags: dict[str, str], lines: list[str]) -> None:
+    assert [line.strip() for line in gateway_lines(settings(**flags))] == lines

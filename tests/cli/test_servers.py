@@ -80,6 +80,29 @@ def test_the_lines_of_the_banner_work_with_keys_and_tls(tmp_path: Path) -> None:
         assert "a-key-for-the-backend" not in process.stderr + process.stdout
 
 
+@pytest.mark.parametrize(
+    ("key_rights", "curl_shows", "token_rights", "line"),
+    [
+        ("read", '"online"', "write", "ping -> pong from presence://"),
+        ("admin", '{"status":"ok"}', "read,admin", "status -> 42\toffline\n"),
+        ("write", "HTTP/1.1 204", "admin", "ping -> pong from presence://"),
+    ],
+)
+def test_the_lines_of_the_banner_work_with_the_rights_that_there_are(
+    tmp_path: Path, key_rights: str, curl_shows: str, token_rights: str, line: str
+) -> None:
+    command, _, answer_begins = line.partition(" -> ")
+    require_program("curl")
+    tokens, keys = tmp_path / "tokens", tmp_path / "keys"
+    tokens.write_text(f"app:a-token-for-the-app:{token_rights}\nall:a-token-for-everything:read,write,admin\n")
+    keys.write_text(f" \n  # of the backend\n  backend:a-key-for-the-backend:{key_rights}\nall:a-key-for-everything\n")
+    with serve("--token-file", str(tokens), "--api-keys", str(keys)) as process:
+        answer = pasted(process, "curl")
+        assert re.match("HTTP/1.1 20[04] ", answer)
+        assert curl_shows in answer
+        assert pasted(process, f"presencedb {command}").startswith(answer_begins)
+
+
 def test_beyond_loopback_with_secrets_or_knowingly(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("app:a-token-for-the-app\n")

@@ -31,7 +31,8 @@ async def test_tls(tmp_path: Path) -> None:
             assert set((await db.status(range(20_000))).values()) == {True}
         with pytest.raises(ConnectError, match="the certificate is not accepted: self-signed certificate"):
             await AsyncClient(url).connect()
-        with pytest.raises(ConnectError):  # without TLS: the server hangs up on what is no handshake
+        # Without TLS: the server hangs up on what is no handshake.
+        with pytest.raises(ConnectError, match=r"closed the connection; if it serves TLS, .* presence\+tls://$"):
             await AsyncClient(url_of(node)).connect()
 
 
@@ -39,8 +40,11 @@ async def test_tls_to_a_server_without_it(tmp_path: Path) -> None:
     _, client = self_signed(tmp_path)
     async with running_node() as node:
         assert node.tcp_address is not None
-        with pytest.raises(ConnectError):
-            await AsyncClient(f"presence+tls://localhost:{node.tcp_address[1]}", ssl_context=client).connect()
+        url = f"presence+tls://localhost:{node.tcp_address[1]}"
+        with pytest.raises(
+            ConnectError, match=r"the connection was cut; if it serves no TLS, the URL begins with presence://$"
+        ):
+            await AsyncClient(url, ssl_context=client).connect()
 
 
 async def test_a_handshake_that_never_ends_is_bounded_and_leaves_nothing_open(tmp_path: Path) -> None:
@@ -50,7 +54,7 @@ async def test_a_handshake_that_never_ends_is_bounded_and_leaves_nothing_open(tm
         await turn(3)
         before = open_fd_count()
         db = AsyncClient(f"presence+tls://{server.address}", ssl_context=client, connect_timeout_s=0.2)
-        with pytest.raises(ConnectError):
+        with pytest.raises(ConnectError, match=r"no TLS handshake within 0\.2 s; if it serves no TLS, "):
             await db.connect()
         await db.close()
         await wait_until_async(lambda: open_fd_count() == before, what="the number of open files of before")
@@ -148,8 +152,10 @@ async def test_an_http_server_is_no_presencedb() -> None:
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     try:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(ProtocolError):
+        with pytest.raises(ProtocolError, match=f"presence://127.0.0.1:{port} is an HTTP port; .* usually port 7411"):
             await AsyncClient(f"presence://127.0.0.1:{port}").connect()
+        with pytest.raises(ConnectError, match="no TLS: wrong version number; if it serves no TLS, the URL begins with"):
+            await AsyncClient(f"presence+tls://127.0.0.1:{port}").connect()
     finally:
         server.close()
         await turn(3)

@@ -41,6 +41,27 @@ async def test_the_beat_keeps_to_the_interval_that_the_server_asks_for() -> None
             assert loop.time() - began >= 10 * 0.9 * INTERVAL_MS / 1000 - 0.02
 
 
+async def test_the_delay_asked_for_is_never_longer_than_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what is asked of the loop: how late it comes is the machine's affair."""
+    delays: list[float] = []
+    real_timeout = asyncio.timeout
+
+    def watched_timeout(delay: float | None) -> asyncio.Timeout:
+        task = asyncio.current_task()
+        if task is not None and task.get_name() == "presencedb-keep-online":
+            assert delay is not None
+            delays.append(delay)
+        return real_timeout(delay)
+
+    monkeypatch.setattr(asyncio, "timeout", watched_timeout)
+    async with FakeServer(heartbeat_interval_ms=INTERVAL_MS) as server, AsyncClient(server.url) as db, db.keep_online(1):
+        await wait_until_async(lambda: beats_of(server, 1) >= 21)
+        asked = delays[:20]  # one delay before each beat but the first
+    assert len(asked) == 20
+    assert all(0.9 * INTERVAL_MS <= delay * 1000 <= INTERVAL_MS for delay in asked)
+    assert len(set(asked)) > 10  # so that clients which started together drift apart
+
+
 async def test_blocks_that_come_and_go_leave_one_beat() -> None:
     async with FakeServer(heartbeat_interval_ms=INTERVAL_MS) as server, AsyncClient(server.url) as db:
         async with db.keep_online("stays"):

@@ -102,7 +102,7 @@ CASES: tuple[Case, ...] = (
         ),
         closes=True,
     ),
-    case("an HTTP request", say(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), closes=True),
+    case("a request of another protocol in text", say(b"*1\r\n$4\r\nPING\r\n"), closes=True),
     case("a TLS hello", say(unhex("16 03 01 00 f4 01 00 00 f0 03 03")), closes=True),
     case("a response from a client", say(unhex("94 01 07 c0 c0")), closes=True),
     case("a kind that does not exist", say(unhex("94 03 07 a4 70 69 6e 67 90")), closes=True),

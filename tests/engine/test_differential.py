@@ -50,6 +50,7 @@ def test_two_engines_cannot_be_told_apart(pair: str, case: Case) -> None:
     compare(first, second, *case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_the_comparison_catches_a_broken_engine(mutant: MakeEngine) -> None:
     @settings(

@@ -174,6 +174,7 @@ def test_invariants(name: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", INCONSISTENT, ids=lambda mutant: mutant.__name__)
 def test_a_broken_engine_is_caught(mutant: MakeEngine) -> None:
     with pytest.raises(AssertionError):

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from presencedb.client.aio import AsyncClient
 from presencedb.clock import ManualClock
@@ -17,6 +18,7 @@ from presencedb.credentials import Credentials, Principal, Right
 from presencedb.errors import ListenError
 from presencedb.gateway.gateway import Gateway
 from presencedb.gateway.metrics import metrics_page
+from presencedb.gateway.settings import GatewaySettings
 from presencedb.node.metrics import METRICS
 from presencedb.node.node import Node
 from tests.gateway.issuing import token
@@ -121,6 +123,21 @@ async def test_listener_for_scrapers_asks_for_no_key_and_serves_nothing_else() -
         async with served.session.post(f"{url}/heartbeat", json={"user_id": "u1"}) as response:
             assert response.status == 404
         (await served.call("GET", "/metrics")).problem(401)
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+@pytest.mark.parametrize("settings", [WITH_KEYS, WITHOUT_KEYS], ids=["with keys", "without keys"])
+async def test_listener_for_scrapers_that_everybody_reaches_is_warned_about(
+    settings: GatewaySettings, host: str, warned: bool
+) -> None:
+    with capture_logs() as logs:
+        async with serving(replace(settings, metrics_listen=(host, 0))) as served:
+            assert served.gateway.metrics_address is not None
+            port = served.gateway.metrics_address[1]
+            async with served.session.get(f"http://127.0.0.1:{port}/metrics", headers={"Host": "node-1:9100"}) as response:
+                assert response.status == (200 if warned else 403)
+    warnings = [entry for entry in logs if entry["log_level"] == "warning" and "metrics" in entry["event"]]
+    assert [entry["address"] for entry in warnings] == ([f"{host}:{port}"] if warned else [])
 
 
 async def test_node_that_is_gone_is_told_within_the_timeout() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgpack
+import pytest
 
 from presencedb.transport.loop import LoopKind
 from tests.node.running import node_process
@@ -99,6 +100,7 @@ def stall(loop: LoopKind, ttls: float) -> Outcome:
     return outcome
 
 
+@pytest.mark.slow
 def test_a_pause_of_the_node_takes_nobody_offline_who_goes_on() -> None:
     with ThreadPoolExecutor(len(LOOPS) * len(STALLS)) as pool:
         scenarios = {(loop, ttls): pool.submit(stall, loop, ttls) for loop in LOOPS for ttls in STALLS}

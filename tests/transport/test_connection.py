@@ -129,7 +129,10 @@ async def test_nothing_is_pushed_to_who_was_refused() -> None:
         await wait_until_async(lambda: service.closed_connections)
 
 
-@pytest.mark.parametrize("junk", [b"\xc1", b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 10, b"\xdd\xff\xff\xff\xff" + b"\x93" * 9])
+@pytest.mark.parametrize(
+    "junk",
+    [b"\xc1", b"GETS / HTTP/1.1\r\n\r\n", b"*1\r\n$4\r\nPING\r\n", b"\x00" * 10, b"\xdd\xff\xff\xff\xff" + b"\x93" * 9],
+)
 async def test_junk_ends_the_connection(junk: bytes) -> None:
     service = StubService()
     async with served(service) as server, Wire(server.address) as client:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import structlog
+
 from presencedb.credentials import digest_of
 from presencedb.errors import Unauthenticated
 from presencedb.limits import (
@@ -17,6 +21,10 @@ from presencedb.protocol.messages import PROTOCOL_VERSION, Request
 from presencedb.transport.connection import Connection
 from presencedb.version import __version__
 
+log = structlog.get_logger()
+
+NAME_CHARS_MAX: Final = 100
+"""What the log shows of the name and the version that a client gives itself."""
 LIMITS = {
     "frame_bytes": FRAME_BYTES_MAX,
     "ids_per_frame": IDS_PER_FRAME_MAX,
@@ -36,6 +44,7 @@ def handle(context: NodeContext, connection: Connection, request: Request) -> No
             raise Unauthenticated("this token is not known")
         connection.rights = rights
         connection.token_digest = digest
+    _log_introduction(context, connection, request)
     settings = context.settings
     connection.reply(
         request,
@@ -51,3 +60,15 @@ def handle(context: NodeContext, connection: Connection, request: Request) -> No
             "limits": LIMITS,
         },
     )
+
+
+def _log_introduction(context: NodeContext, connection: Connection, request: Request) -> None:
+    """Log who is there, once a connection: a client may say hello again as often as it likes."""
+    client, version = (text[:NAME_CHARS_MAX] if text else "" for text in (request.options.client, request.options.version))
+    principal = context.principal_of(connection.token_digest)
+    principal_name = principal.name if principal is not None else ""
+    introduction = (client, version, principal_name)
+    if not any(introduction) or introduction == connection.introduction:
+        return
+    connection.introduction = introduction
+    log.debug("a client introduced itself", peer=connection.peer, client=client, version=version, principal=principal_name)

@@ -57,6 +57,7 @@ class Option(Generic[T_co]):
         metavar: what stands for the value in `--help`; empty: a switch.
         choices: the words it takes, where these are all.
         flag_only: it belongs to one call, so it is neither a variable nor a key.
+        may_hold_secret: messages name the option and not its value, in which there may be a password by mistake.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Option(Generic[T_co]):
     commands: frozenset[str]
     help: str
     flag_only: bool = False
+    may_hold_secret: bool = False
 
     @property
     def flag(self) -> str:
@@ -186,6 +188,7 @@ URL: Final[Option[str]] = Option(
     group=Group.SERVER,
     commands=CLIENTS,
     help="The server: presence://HOST:PORT, presence+tls://HOST:PORT or presence+unix:///PATH.",
+    may_hold_secret=True,
 )
 TIMEOUT: Final[Option[int]] = Option(
     name="timeout",
@@ -232,6 +235,7 @@ JWKS_URL: Final[Option[str | None]] = Option(
     group=Group.SECRETS,
     commands=HTTP_SERVERS,
     help="Where the public keys for user tokens (JWT) are published, instead of --jwt-key.",
+    may_hold_secret=True,
 )
 JWT_AUDIENCE: Final[Option[str | None]] = Option(
     name="jwt-audience",
@@ -365,7 +369,7 @@ CURSOR: Final[Option[str | None]] = Option(
     metavar="CURSOR",
     group=Group.CALL,
     commands=frozenset({"follow"}),
-    help="Go on after this cursor (from --json): exactly what was missed since, or the error gap.",
+    help="Go on after this cursor (from --json): all that was missed since, perhaps a few changes again, or the error gap.",
     flag_only=True,
 )
 

@@ -16,8 +16,9 @@ DAY_MS: Final = 24 * 3600 * SECOND_MS
 ID_TEXT_BYTES_MAX: Final = 255
 """A text id, in UTF-8. One byte holds its length wherever it is kept."""
 ID_INT_MAX: Final = 2**64 - 1
-JSON_INT_MAX: Final = 2**53
-"""Above this a JSON number has already lost digits in most readers, so it is refused instead of guessed."""
+JSON_INT_MAX: Final = 2**53 - 1
+"""The largest integer that a JSON number carries safely (`Number.MAX_SAFE_INTEGER`). What comes as 2^53 may
+have been 2^53 + 1 before a writer in JavaScript rounded it, so from there on numbers are refused instead of guessed."""
 
 # --- slots -----------------------------------------------------------------------------------------------------------
 SLOT_BITS: Final = 14

@@ -47,7 +47,10 @@ _PASSED_OVER: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value and its origin: `--ttl 5`, `PRESENCEDB_TTL=5`, `presencedb.toml, ttl = 5`, `the default of --ttl`."""
+    """A value and its origin: `--ttl 5`, `PRESENCEDB_TTL=5`, `presencedb.toml, ttl = 5`, `the default of --ttl`.
+
+    The origin of a value that may hold a secret is without it: `--url`, `PRESENCEDB_URL`, `presencedb.toml, url`.
+    """
 
     value: object
     origin: str
@@ -132,16 +135,20 @@ def _read_option(
 ) -> Value:
     if option.name in flags:
         text = flags[option.name]
-        shown = option.flag if not option.metavar else f"{option.flag} {_shown(text)}"
-        return _parsed(option, text, shown)
+        return _parsed(option, text, option.flag + _value_shown(option, " ", text))
     if not option.flag_only and environment.get(option.variable):
         text = environment[option.variable]
-        return _parsed(option, text, f"{option.variable}={_shown(text)}")
+        return _parsed(option, text, option.variable + _value_shown(option, "=", text))
     if option.name in document:
         value = document[option.name]
-        origin = f"{path}, {option.name} = {_shown(value)}"
+        origin = f"{path}, {option.name}{_value_shown(option, ' = ', value)}"
         return _parsed(option, _toml_text(option, value, origin), origin)
     return Value(option.default, f"the default of {option.flag}", given=False)
+
+
+def _value_shown(option: Option[Any], sign: str, value: object) -> str:
+    is_flag_of_switch = not option.metavar and sign == " "
+    return "" if option.may_hold_secret or is_flag_of_switch else f"{sign}{_shown(value)}"
 
 
 def _parsed(option: Option[Any], text: str, origin: str) -> Value:

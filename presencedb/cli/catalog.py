@@ -135,7 +135,9 @@ _ENTRIES: Final = (
         name="follow",
         section="Everybody",
         line="Print every change of status as it happens, until ^C.",
-        text="With --json each line carries a cursor; --cursor goes on after it.",
+        text="With --json each line carries a cursor; --cursor goes on after it. Changes come in portions with a cursor "
+        "each: in the middle of one it is the cursor before, so that going on there repeats a few changes and never leaves "
+        "one out.",
         examples=(
             ("presencedb follow", "time, id, online or offline, and why"),
             ("presencedb follow --json | jq -r 'select(.online == false).id'", "who went offline"),

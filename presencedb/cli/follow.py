@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from presencedb.cli.calls import run_call
 from presencedb.cli.output import STATUS_WORDS, id_shown, print_json, print_line, time_shown
 from presencedb.client.aio import AsyncClient
+from presencedb.client.values import Change
 from presencedb.config import CURSOR, JSON
 from presencedb.ids import id_text
 from presencedb.settings import Settings
@@ -18,19 +19,17 @@ def run(settings: Settings, _arguments: Sequence[str]) -> None:
 
 
 async def _print_changes(db: AsyncClient, *, cursor: str | None, as_json: bool) -> None:
-    changes = db.follow(cursor)
-    async for change in changes:
-        at = time_shown(change.at)
-        if as_json:
-            print_json(
-                {
-                    "cursor": changes.cursor,
-                    "id": id_text(change.id),
-                    "online": change.online,
-                    "at": at,
-                    "reason": change.reason,
-                },
-                flush=True,
-            )
-        else:
-            print_line(at, id_shown(change.id), STATUS_WORDS[change.online], change.reason, flush=True)
+    async with db.follow(cursor) as changes:
+        async for change in changes:
+            _print_change(change, changes.cursor, as_json=as_json)
+
+
+def _print_change(change: Change, cursor: str | None, *, as_json: bool) -> None:
+    at = time_shown(change.at)
+    if as_json:
+        print_json(
+            {"cursor": cursor, "id": id_text(change.id), "online": change.online, "at": at, "reason": change.reason},
+            flush=True,
+        )
+    else:
+        print_line(at, id_shown(change.id), STATUS_WORDS[change.online], change.reason, flush=True)

@@ -57,6 +57,7 @@ class CatalogCommand(click.Command):
         super().__init__(
             entry.name,
             params=params,
+            context_settings={"allow_extra_args": True},  # they are refused here, without repeating what may be a secret
             callback=self._run,
             help=f"{entry.line}\n\n{entry.text}",
             short_help=entry.line,
@@ -64,9 +65,12 @@ class CatalogCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             raise click.UsageError(_no_such_option(error.option_name, self.name or ""), ctx) from None
+        if rest and not ctx.resilient_parsing:
+            raise click.UsageError(f"{self.name} takes no arguments, only options", ctx)
+        return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for group in Group:

@@ -109,7 +109,7 @@ def client_tls(settings: Settings) -> ssl.SSLContext | None:
     if path is None:
         return None
     if not settings[URL].startswith("presence+tls:"):
-        raise ConfigError(f"{settings.origin(TLS_CA)}: {settings[URL]} does not use TLS, presence+tls:// does")
+        raise ConfigError(f"{settings.origin(TLS_CA)}: {settings.origin(URL)} does not use TLS, presence+tls:// does")
     try:
         return ssl.create_default_context(cafile=os.fspath(path))
     except ssl.SSLError:

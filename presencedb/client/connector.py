@@ -129,6 +129,9 @@ class Connector:
                     await asyncio.sleep(wait_s)
                 else:
                     await self._try_each()
+        except asyncio.CancelledError:
+            self._fail_waiting(connect_error(self.names, "the attempt was cancelled"))
+            raise
         except Exception as error:
             # Not only Error: whoever makes the sockets may raise anything, and those who wait must learn of it.
             self._fail_waiting(error)

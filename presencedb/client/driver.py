@@ -186,14 +186,15 @@ class Driver:
             )
             return len(ids), read_count(write.method, result)
 
-        outcome: int | Error
+        outcome: int | Exception = client_closed()  # unless this is told to end
         try:
             outcome = sum(changed for _, changed in await self._in_frames(group.ids, send))
-        except Error as caught:
+        except Exception as caught:
+            # Not only Error: whoever makes the sockets may raise anything, and those who wait must learn of it.
             outcome = caught
         finally:
             self._groups.discard(group)
-        _settle(group, outcome)
+            _settle(group, outcome)
 
 
 def _write_params(write: Write, ids: list[Id], age_ms: int) -> tuple[Any, ...]:
@@ -205,11 +206,11 @@ def _write_params(write: Write, ids: list[Id], age_ms: int) -> tuple[Any, ...]:
     return (ids, options) if options else (ids,)
 
 
-def _settle(group: Group[asyncio.Future[int]], outcome: int | Error) -> None:
+def _settle(group: Group[asyncio.Future[int]], outcome: int | Exception) -> None:
     for waiter in group.waiters:
         if waiter.done():
             continue
-        if isinstance(outcome, Error):
+        if isinstance(outcome, Exception):
             waiter.set_exception(copy_of(outcome))
         else:
             waiter.set_result(outcome)

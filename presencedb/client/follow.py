@@ -53,9 +53,9 @@ class Follow(AsyncIterator[Change]):
         """Where to go on later: `db.follow(cursor)` gives everything that comes after what was given out so far.
 
         The server gives changes out in portions with a cursor each. In the middle of a portion this is the cursor before
-        it, so that going on there repeats a few changes, and never leaves one out.
+        it, so that going on there repeats a few changes, and never leaves one out. None until the server has begun to tell.
         """
-        return self._cursor
+        return self._feed.start_cursor if self._cursor is None else self._cursor
 
     async def __anext__(self) -> Change:
         while not self._changes:
@@ -84,8 +84,6 @@ class Follow(AsyncIterator[Change]):
         except BaseException:  # a cancelled attempt must not go on behind a block that was never entered
             await self.aclose()
             raise
-        if self._cursor is None:
-            self._cursor = self._feed.start_cursor
         return self
 
     async def __aexit__(
@@ -110,7 +108,7 @@ class _Feed:
         self._telling = False  # the server has said from where on it tells, on this link
         self._begun = False  # it has done so once
         self._refusal_count = 0
-        self._ended_by: Error | None = None
+        self._ended_by: Exception | None = None
         self._closed = False
         self._news = asyncio.Event()
         driver.feeds.add(self)
@@ -168,7 +166,8 @@ class _Feed:
             return
         try:
             await (self._connector.link_until(None) if self._begun else self._connector.connect())
-        except Error as error:
+        except Exception as error:
+            # Not only Error: whoever makes the sockets may raise anything, and that is an end like any other.
             self._end(error)
 
     def _subscribe(self, link: Link) -> None:
@@ -227,7 +226,7 @@ class _Feed:
         if isinstance(error, ProtocolError):
             self._end(error)
 
-    def _end(self, error: Error) -> None:
+    def _end(self, error: Exception) -> None:
         if self._ended_by is None and not self._closed:
             self._ended_by = error
             self._closed = True

@@ -15,7 +15,7 @@ from typing import Final, Self
 from presencedb.client.coalesce import Write
 from presencedb.client.driver import Driver
 from presencedb.client.retry import backoff_s
-from presencedb.errors import ClientClosed, Error
+from presencedb.errors import ClientClosed
 from presencedb.ids import Id
 from presencedb.limits import HEARTBEATS_PER_TTL, SECOND_MS, TTL_MS_DEFAULT
 
@@ -71,7 +71,8 @@ class Keeper:
                 await self._driver.write(BEAT, list(self._counts))
             except ClientClosed:
                 return
-            except Error as error:
+            except Exception as error:
+                # Not only Error: whoever makes the sockets may raise anything, and the next one may be good.
                 failures += 1
                 if failures == 1:
                     _log.warning("a beat for %d users failed, trying on: %s", len(self._counts), error)
@@ -108,7 +109,7 @@ class KeepOnline:
             return
         try:
             await self._driver.write(self._sign_off, self._ids)
-        except Error:
+        except Exception:
             # What happened in the block matters more; the users go offline by their ttl.
             if error is None:
                 raise

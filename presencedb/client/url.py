@@ -70,23 +70,28 @@ def parse_url(url: str) -> tuple[Address, ...]:
     if not isinstance(url, str):
         raise ConfigError(f"a URL is text, not {type(url).__name__}; {_there_are()}")
     scheme, separator, rest = url.partition("://")
-    if "@" in rest.partition("/")[0] or (not separator and "@" in url):
+    kind = scheme.lower()
+    if "@" in url and not (kind == UNIX_SCHEME and rest.startswith("/")):  # a path may have one
         raise ConfigError(
             "a URL holds no user or token, it would end up in logs; "
             "give the token by the environment variable PRESENCEDB_TOKEN, a token file or the argument"
         )
     if not separator:
-        raise ConfigError(f"the URL {url!r} has no scheme; {_there_are()}")
-    kind = scheme.lower()
+        raise ConfigError(f"the URL {_without_path(url)!r} has no scheme; {_there_are()}")
     if kind == UNIX_SCHEME:
         return (_unix_address(url, rest),)
     if kind not in (TCP_SCHEME, TLS_SCHEME):
-        raise ConfigError(f"no scheme {scheme!r} in {url!r}; {_there_are()}")
+        raise ConfigError(f"no scheme {scheme!r}, {_there_are()}")
     return _tcp_addresses(url, rest, tls=kind == TLS_SCHEME)
 
 
 def _there_are() -> str:
     return f"a URL is {_FORMS}"
+
+
+def _without_path(url: str) -> str:
+    """What may be repeated: somebody may have put a token behind the address."""
+    return re.split(r"[/?#]", url, maxsplit=1)[0]
 
 
 def _wrong(url: str, what: str) -> ConfigError:
@@ -106,9 +111,8 @@ def _unix_address(url: str, path: str) -> UnixAddress:
 
 def _tcp_addresses(url: str, rest: str, *, tls: bool) -> tuple[TcpAddress, ...]:
     authority = rest.removesuffix("/")
-    if extra := re.search(r"[/?#]", authority):
-        # Not repeated: somebody may have put a token there.
-        shown = url[: len(url) - len(rest) + extra.start()]
+    if re.search(r"[/?#]", authority):
+        shown = f"{url[: -len(rest)]}{_without_path(authority)}"
         raise _wrong(shown, "has something after its addresses: a path, query or fragment means nothing here")
     if not authority:
         raise _wrong(url, "names no host")

@@ -103,10 +103,13 @@ class App:
             if self._loopback_only:
                 refuse_strangers(request.headers, authority)
             response = await self._answer(request, resource, query, segment)
-        except Problem as problem:
-            response = problem.response()
+        except Problem as refusal:
+            response = refusal.response()
         except Error as error:
-            response = problem_of(error).response()
+            problem = problem_of(error)
+            if problem.code == "bad_gateway":
+                log.warning("the node's answer makes no sense", method=request.method, error=error.message)
+            response = problem.response()
         except ConnectionError:
             raise
         except Exception:

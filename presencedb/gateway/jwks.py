@@ -14,7 +14,7 @@ import structlog
 from presencedb.clock import Clock
 from presencedb.errors import Unavailable
 from presencedb.gateway.keys import VerificationKey, read_jwks
-from presencedb.gateway.settings import JwtSettings
+from presencedb.gateway.settings import JwtSettings, shown_url
 from presencedb.gateway.tokens import TokenRefused
 from presencedb.limits import JWKS_BYTES_MAX
 
@@ -88,7 +88,7 @@ class JwksKeys:
             self._keys = read_jwks(await self._download())
             self._fetched_ns = self._clock.monotonic_ns()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            log.warning("cannot fetch the keys for user tokens", url=self._url, reason=str(error) or type(error).__name__)
+            log.warning("cannot fetch the keys for user tokens", url=shown_url(self._url), reason=_reason(error))
         finally:
             self._fetching = None
 
@@ -105,3 +105,12 @@ class JwksKeys:
                 if len(document) > JWKS_BYTES_MAX:
                     raise ValueError(f"a JSON Web Key Set has at most {JWKS_BYTES_MAX} bytes")
             return bytes(document)
+
+
+def _reason(error: Exception) -> str:
+    # These two repeat the whole URL in their text.
+    if isinstance(error, aiohttp.ClientResponseError):
+        return error.message.partition("\n")[0].rstrip(":") or type(error).__name__
+    if isinstance(error, aiohttp.InvalidURL):
+        return type(error).__name__
+    return str(error) or type(error).__name__

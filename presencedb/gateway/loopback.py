@@ -31,11 +31,11 @@ def refuse_strangers(headers: CIMultiDictProxy[str], authority: str | None) -> N
     Raises:
         Problem: 403, with what gave the request away and how to go on.
     """
-    for host in (headers.get("Host", ""), authority):
-        if host is not None and not _is_loopback_authority(host):
-            raise _refusal("host", "this Host", "use http://127.0.0.1 or http://localhost")
-    origin = headers.get("Origin")
-    if origin is not None and not _is_loopback_origin(origin):
+    # A header may come more than once, and what hands requests on may look at another of them.
+    hosts = headers.getall("Host", [""])
+    if not all(map(_is_loopback_authority, hosts)) or (authority is not None and not _is_loopback_authority(authority)):
+        raise _refusal("host", "this Host", "use http://127.0.0.1 or http://localhost")
+    if not all(map(_is_loopback_origin, headers.getall("Origin", ()))):
         raise _refusal("origin", "a web page from elsewhere (Origin)", "open the page from this machine")
     for name in headers:
         folded = name.lower()

@@ -10,9 +10,41 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
-from presencedb.errors import CallTimeout, ConnectError, Denied, Error, Unauthenticated
+from presencedb.errors import (
+    BadRequest,
+    Busy,
+    CallTimeout,
+    ClientClosed,
+    ConnectError,
+    Denied,
+    Error,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 
 PROBLEM_TYPE: Final = "application/problem+json"
+
+PROBLEMS: Final = {
+    HTTPStatus.BAD_REQUEST: ("bad_request",),
+    HTTPStatus.UNAUTHORIZED: ("unauthenticated",),
+    HTTPStatus.FORBIDDEN: ("denied", "loopback_host", "loopback_origin", "loopback_proxy"),
+    HTTPStatus.NOT_FOUND: ("not_found",),
+    HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed",),
+    HTTPStatus.REQUEST_TIMEOUT: ("request_timeout",),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("too_large",),
+    HTTPStatus.REQUEST_URI_TOO_LONG: ("line_too_long",),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("unsupported_media_type",),
+    HTTPStatus.EXPECTATION_FAILED: ("expectation_failed",),
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: ("request_header_fields_too_large",),
+    HTTPStatus.INTERNAL_SERVER_ERROR: ("internal_server_error",),
+    HTTPStatus.BAD_GATEWAY: ("bad_gateway", "unauthenticated", "denied"),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("unavailable", "busy", "not_ready"),
+    HTTPStatus.GATEWAY_TIMEOUT: ("timeout",),
+}
+"""Every status of an error, with the codes that go with it. The first is what a problem has that names none."""
+_OF_THE_NODE: Final = (BadRequest, TooLarge, Busy, Unavailable)
+"""Errors that mean over HTTP what they mean on the wire."""
 _DETAIL_CHARS_MAX: Final = 500
 _RETRY_AFTER_S: Final = "1"
 
@@ -27,7 +59,7 @@ class Problem(Exception):
 
     Args:
         detail: a sentence for a person, with the limit and the value where there is one.
-        code: a word for programs; without it, the status in words ("not_found").
+        code: a word for programs, one of those in `PROBLEMS`.
         headers: what the answer carries besides.
     """
 
@@ -35,7 +67,10 @@ class Problem(Exception):
         super().__init__(detail)
         self.status = HTTPStatus(status)
         self.detail = detail
-        self.code = code or self.status.phrase.lower().replace(" ", "_").replace("-", "_")
+        codes = PROBLEMS.get(self.status, ())
+        if not codes or (code and code not in codes):
+            raise ValueError(f"{status} {code} is not in the table of problems")
+        self.code = code or codes[0]
         self.headers = tuple(headers)
 
     def response(self) -> web.Response:
@@ -70,7 +105,12 @@ def problem_of(error: Error) -> Problem:
         return Problem(error.http_status, "the node cannot be reached now", code="unavailable", headers=headers)
     if isinstance(error, CallTimeout):
         return Problem(error.http_status, "the node did not answer in time", code="timeout", headers=headers)
-    return Problem(error.http_status, error.message, code=error.code, headers=headers)
+    if isinstance(error, ClientClosed):
+        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "this gateway is stopping")
+    if isinstance(error, _OF_THE_NODE):
+        return Problem(error.http_status, error.message, code=error.code, headers=headers)
+    # Whatever is left says that the node does not know, or does not keep to, the protocol as it is spoken here.
+    return Problem(HTTPStatus.BAD_GATEWAY, "the node's answer makes no sense to this gateway; compare their versions")
 
 
 def _sendable(text: str) -> str:

@@ -22,7 +22,7 @@ class JwtSettings:
 
     Attributes:
         key: from `load_jwt_key`.
-        jwks_url: where the public keys are; https, unless it is on this machine.
+        jwks_url: where the public keys are; https, unless it is on this machine; no name or password in it.
         audience: what `aud` has to name. Without it a token that names an audience is meant for somebody else.
         issuer: what `iss` has to be; None: anybody.
         leeway_s: see `JWT_LEEWAY_S`.
@@ -88,6 +88,12 @@ class GatewaySettings:
         return self.credentials is None and self.jwt is None
 
 
+def shown_url(url: str) -> str:
+    """Scheme, host and path of a URL, for logs and messages: what stands around these may be secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 def _check_jwks_url(url: str) -> None:
     try:
         parts = urlsplit(url)
@@ -95,6 +101,10 @@ def _check_jwks_url(url: str) -> None:
     except ValueError:
         host = ""
     if not host or parts.scheme not in {"http", "https"}:
-        raise ConfigError(f"--jwks-url takes a URL such as https://login.example.com/.well-known/jwks.json, not {url!r}")
+        raise ConfigError("--jwks-url takes a URL such as https://login.example.com/.well-known/jwks.json")
+    if "@" in parts.netloc:
+        raise ConfigError(f"--jwks-url {shown_url(url)}: a name or password before the host has no use here; leave it out")
     if parts.scheme == "http" and not is_loopback(host):
-        raise ConfigError(f"--jwks-url {url}: keys that come over plain http can be exchanged on the way; use https")
+        raise ConfigError(
+            f"--jwks-url {shown_url(url)}: keys that come over plain http can be exchanged on the way; use https"
+        )

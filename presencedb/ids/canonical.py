@@ -39,7 +39,7 @@ def canonical_json_id(value: object) -> Id:
     """As `canonical_id`, for a value out of a JSON document, where large numbers cannot be trusted.
 
     Raises:
-        BadRequest: not an id, or a number above 2^53.
+        BadRequest: not an id, or a number above 2^53-1.
     """
     if type(value) is int and value > JSON_INT_MAX:
         raise BadRequest(f"a JSON number above {JSON_INT_MAX} may have lost digits; send the id {_shown(value)} as text")

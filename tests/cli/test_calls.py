@@ -157,6 +157,25 @@ def test_follow_prints_each_change_as_it_happens(server: ServerProcess) -> None:
         assert (missed["id"], missed["online"], missed["reason"]) == ("alice", False, "sign_off")
 
 
+def test_follow_goes_on_at_any_cursor_that_it_printed(server: ServerProcess) -> None:
+    def lines(process: subprocess.Popen[str], count: int) -> list[Any]:
+        assert process.stdout is not None
+        return [json.loads(process.stdout.readline()) for _ in range(count)]
+
+    with started(server, "follow", "--json") as first:
+        wait_until(lambda: info_of(server)["followers"] == 1)
+        with RawConnection(server.tcp) as node:
+            node.call("heartbeat", ["a", "b", "c"])
+        told = lines(first, 3)
+    assert [change["id"] for change in told] == ["a", "b", "c"]
+    assert all(isinstance(change["cursor"], str) for change in told)
+    ask(server, "heartbeat", "later")
+    for number, change in enumerate(told):
+        with started(server, "follow", "--json", "--cursor", change["cursor"]) as resumed:
+            ids = [change["id"] for change in lines(resumed, 1 if number == 2 else 4)]
+        assert ids == (["later"] if number == 2 else ["a", "b", "c", "later"])
+
+
 def test_a_cursor_that_nobody_gave_out_is_a_gap(server: ServerProcess) -> None:
     result = run_command("follow", "--url", server.url, "--cursor", "made-up")
     assert result.returncode == 1

@@ -35,7 +35,8 @@ def server() -> Iterator[ServerProcess]:
         ("serve", "PRESENCEDB_TLL=10", 2, "unknown variable PRESENCEDB_TLL; did you mean PRESENCEDB_TTL?\n"),
         ("status 42", "PRESENCEDB_ULR=x", 2, "unknown variable PRESENCEDB_ULR; did you mean PRESENCEDB_URL?\n"),
         ("serve", "PRESENCEDB_IMPL=rust", 2, "PRESENCEDB_IMPL is 'c' or 'python', not 'rust'\n"),
-        ("status 42 --url http://127.0.0.1:1", "", 2, "--url http://127.0.0.1:1: no scheme 'http' in "),
+        ("status 42 --url http://127.0.0.1:1", "", 2, "--url: no scheme 'http', a URL is presence://HOST"),
+        ("count 42", "", 2, "count takes no arguments, only options\nTry `presencedb count --help`.\n"),
         ("status", "", 2, "it takes at least one ID, or - to read them from stdin\nTry `presencedb status --help`.\n"),
         ("status --grace 3 42", "", 2, "status has no option --grace; it belongs to offline\n"),
         ("heartbeat --every 1ms 42", "", 2, "--every 1ms: out of range, it takes 100ms to 365d\n"),
@@ -74,6 +75,40 @@ def test_no_server(server: ServerProcess) -> None:
     assert result.stderr == (
         f"presencedb: cannot reach presence://127.0.0.1:{free_port}: connection refused; start one with `presencedb serve`\n"
     )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "ping --url presence://u:Sesame@host",
+        "ping --url presence://u:Ses/Sesame@host",
+        "ping --url presence+tls://u:Ses?Sesame@host",
+        "ping --url presence+unix://u:Ses/Sesame@host",
+        "ping --url presence:u:Sesame@host",
+        "ping --url http://u:Sesame@host",
+        "ping --url http://u:Ses/Sesame@host",
+        "ping --url http://host/?token=Sesame",
+        "ping --url presence://host/Sesame",
+        "ping --tls-ca nowhere --url presence://u:Sesame@host",
+        "ping presence://u:Sesame@host",
+        "gateway --url presence://u:Sesame@host",
+        "serve --jwks-url ftp://u:Sesame@host/keys",
+        "serve --ulr=presence://u:Sesame@host",
+    ],
+)
+def test_a_secret_in_a_url_is_not_repeated(arguments: str, tmp_path: Path) -> None:
+    command, *rest = arguments.split()
+    results = [run_command(command, *rest)]
+    if rest[0] == "--url":
+        results.append(run_command(command, environment={"PRESENCEDB_URL": rest[1]}))
+        file = tmp_path / "presencedb.toml"
+        file.write_text(f'url = "{rest[1]}"\n')
+        results.append(run_command(command, "--config", str(file)))
+        assert results[1].stderr.startswith("presencedb: PRESENCEDB_URL: ")
+        assert results[2].stderr.startswith(f"presencedb: {file}, url: ")
+    for result in results:
+        assert result.returncode == 2
+        assert "Ses" not in result.stderr
 
 
 @pytest.mark.parametrize(

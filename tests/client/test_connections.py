@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,46 @@ async def test_whatever_goes_wrong_where_sockets_are_made_is_told() -> None:
     async def connect() -> socket.socket:
         raise LookupError("a bug")
 
+    db = AsyncClient(connect=connect, timeout_s=60)
+    calls: list[Coroutine[Any, Any, object]] = [
+        db.connect(),
+        db.count(),
+        db.status([1]),
+        db.heartbeat(1),
+        db.heartbeat_batch([1]),
+        db.offline(1),
+        db.keep_online(1).__aenter__(),
+        db.follow().__aenter__(),
+        anext(db.follow()),
+    ]
+    async with asyncio.timeout(20):
+        told = await asyncio.gather(*calls, return_exceptions=True)
+    assert [str(error) for error in told if isinstance(error, LookupError)] == ["a bug"] * len(calls)
+    await db.close()
+
+
+async def test_a_socket_whose_making_was_cancelled_is_one_that_cannot_be_had() -> None:
+    async def connect() -> socket.socket:
+        raise asyncio.CancelledError
+
+    db = AsyncClient(connect=connect, timeout_s=0.2)
+    async with asyncio.timeout(20):
+        for call in (db.connect(), db.count(), db.heartbeat(1)):
+            with pytest.raises(ConnectError):
+                await call
+    await db.close()
+
+
+async def test_a_feed_that_failed_in_any_way_is_at_its_end() -> None:
+    async def connect() -> socket.socket:
+        raise LookupError("a bug")
+
     db = AsyncClient(connect=connect)
-    with pytest.raises(LookupError, match="a bug"):
-        await db.count()
+    changes = db.follow()
+    with pytest.raises(LookupError):
+        await anext(changes)
+    with pytest.raises(StopAsyncIteration):
+        await anext(changes)
     await db.close()
 
 

@@ -93,6 +93,21 @@ async def test_a_cursor_in_the_middle_of_a_portion_repeats_and_never_misses() ->
         assert changes.cursor == "c3"
 
 
+async def test_a_cursor_without_a_block_is_where_telling_began() -> None:
+    async with FakeServer() as server, AsyncClient(server.url) as db:
+        changes = db.follow()
+        assert changes.cursor is None
+        waiting = asyncio.ensure_future(anext(changes))
+        peer = await follower(server)
+        peer.tell("c1", *online(1, 2))
+        cursors = []
+        for change in (waiting, anext(changes)):
+            await change
+            cursors.append(changes.cursor)
+        assert cursors == ["start", "c1"]
+        await changes.aclose()
+
+
 async def test_every_change_once_over_many_lost_connections() -> None:
     async with running_node() as node:
         assert node.tcp_address is not None

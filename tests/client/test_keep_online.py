@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 
 import pytest
 
@@ -146,6 +147,29 @@ async def test_it_goes_on_whatever_the_server_says_and_logs_once(caplog: pytest.
         warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
         assert len(warnings) == 1
         assert "a beat for 1 users failed" in warnings[0].getMessage()
+
+
+async def test_it_goes_on_whatever_goes_wrong_where_sockets_are_made() -> None:
+    async with FakeServer(heartbeat_interval_ms=INTERVAL_MS) as server:
+        is_broken = False
+        failures = 0
+
+        async def connect() -> socket.socket:
+            nonlocal failures
+            if is_broken:
+                failures += 1
+                raise LookupError("a bug")
+            sock = socket.create_connection(("127.0.0.1", server.port))
+            sock.setblocking(False)
+            return sock
+
+        async with AsyncClient(connect=connect) as db, db.keep_online(1):
+            is_broken = True
+            server.cut()
+            await wait_until_async(lambda: failures >= 3)
+            is_broken = False
+            server.requests.clear()
+            await wait_until_async(lambda: beats_of(server, 1) >= 2)
 
 
 async def test_through_a_network_that_cuts_all_the_time() -> None:

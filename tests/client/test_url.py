@@ -85,6 +85,10 @@ def test_wrong_urls_say_what_is_wrong_and_which_forms_there_are(url: str, says: 
         "presence://s3cret-s3cret@r1:7411",
         "s3cret-s3cret@r1",
         "presence://r1/?s3cret-s3cret",
+        "presence://token:12/s3cret-s3cret@r1",
+        "presence+unix://token:x/s3cret-s3cret@r1",
+        "http://r1/?s3cret-s3cret",
+        "r1/?s3cret-s3cret",
     ],
 )
 def test_a_secret_in_the_url_is_refused_and_never_repeated(url: str) -> None:

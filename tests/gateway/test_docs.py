@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from presencedb import limits
+from presencedb.gateway.problems import PROBLEMS
 from presencedb.gateway.routes import ROUTES
 from presencedb.gateway.settings import JWT_LEEWAY_S
 from tests.support.process import FREE_PORTS, ServerProcess, clean_environment
@@ -56,10 +57,11 @@ def test_table_of_limits() -> None:
     assert {name: float(value.replace(",", "")) for name, value in rows("| limit | value |")} == LIMITS
 
 
-def test_every_status_and_code_that_is_told_of_is_one() -> None:
-    for status, codes, _ in rows("| status | code | when |"):
-        assert 400 <= int(status) < 600
-        assert re.fullmatch(r"`[a-z_]+`(, `[a-z_]+`)*", codes)
+def test_table_of_errors_is_the_table_of_problems() -> None:
+    documented = [
+        (int(status), code.strip("`")) for status, codes, _ in rows("| status | code | when |") for code in codes.split(", ")
+    ]
+    assert sorted(documented) == sorted((status, code) for status, codes in PROBLEMS.items() for code in codes)
 
 
 def steps(kind: str) -> list[tuple[str, str]]:

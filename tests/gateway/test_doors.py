@@ -24,6 +24,7 @@ from tests.gateway.serving import (
     WITH_KEYS,
     WITHOUT_KEYS,
     Served,
+    answer_of,
     serving,
 )
 
@@ -233,6 +234,22 @@ async def test_form_of_a_web_page_cannot_write() -> None:
     async with serving(WITHOUT_KEYS) as served:
         answer = await served.call("POST", "/heartbeat", data=b'{"user_id": "u1"}', headers={"Content-Type": "text/plain"})
         answer.problem(415)
+        assert await served.db.count() == 0
+
+
+async def test_a_second_header_does_not_hide_behind_a_good_first_one() -> None:
+    async with serving(WITHOUT_KEYS) as served:
+        body = b'{"user_id": "u1"}'
+        fields = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": str(len(body))}
+        for name, second, status in (
+            ("Origin", "https://example.com", 403),
+            ("Host", "example.com", 400),
+            ("Content-Type", "text/plain", 400),
+        ):
+            head = [*fields.items(), ("Origin", "http://localhost"), (name, second), ("Connection", "close")]
+            lines = "".join(f"{field}: {value}\r\n" for field, value in head)
+            answer = answer_of(await served.raw(b"POST /heartbeat HTTP/1.1\r\n" + lines.encode() + b"\r\n" + body))
+            answer.problem(status)
         assert await served.db.count() == 0
 
 

@@ -178,3 +178,27 @@ async def _break(provider: Provider, fault: str) -> None:
         provider.hold = asyncio.Event()
     else:
         provider.status = 404
+
+
+@pytest.mark.parametrize("failure", ["refused", "status", "no HTTP", "no such port"])
+async def test_the_log_tells_where_keys_are_fetched_without_the_secrets_of_the_url(failure: str) -> None:
+    async def answer_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/nonsense\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with running_provider() as provider, await asyncio.start_server(answer_nonsense, "127.0.0.1", 0) as nonsense:
+        provider.status = 500
+        url = {
+            "refused": "http://127.0.0.1:1/jwks.json",
+            "status": provider.url,
+            "no HTTP": f"http://127.0.0.1:{nonsense.sockets[0].getsockname()[1]}/jwks.json",
+            "no such port": "http://127.0.0.1:0/jwks.json",
+        }[failure]
+        settings = JwtSettings(jwks_url=f"{url}?key=hunter2&x=%41#hunter2")
+        with capture_logs() as logs:
+            async with verifying(provider, ManualClock(), settings) as (_, keys):
+                assert not keys.ready
+    assert [entry["url"] for entry in logs] == [url]
+    assert "hunter2" not in str(logs)

@@ -70,3 +70,24 @@ def test_proxies_are_refused(name: str) -> None:
     with pytest.raises(Problem, match="proxy") as refusal:
         _check(**{name: "127.0.0.1"})
     assert (refusal.value.status, refusal.value.code) == (403, "loopback_proxy")
+
+
+def _refused_code(fields: list[tuple[str, str]]) -> str:
+    with pytest.raises(Problem) as refusal:
+        refuse_strangers(CIMultiDictProxy(CIMultiDict(fields)), None)
+    return refusal.value.code
+
+
+@pytest.mark.parametrize("first_is_good", [True, False])
+def test_a_header_that_comes_twice_is_good_only_if_both_are(first_is_good: bool) -> None:
+    def twice(name: str, good: str, bad: str) -> list[tuple[str, str]]:
+        return [(name, good), (name, bad)] if first_is_good else [(name, bad), (name, good)]
+
+    host = ("Host", "127.0.0.1:7412")
+    assert _refused_code([host, *twice("Origin", "http://localhost", "https://example.com")]) == "loopback_origin"
+    assert _refused_code(twice("Host", "localhost", "example.com")) == "loopback_host"
+    refuse_strangers(CIMultiDictProxy(CIMultiDict([host, host, *[("Origin", "http://localhost")] * 2])), None)
+
+
+def test_a_request_without_host_is_refused() -> None:
+    assert _refused_code([]) == "loopback_host"

@@ -44,3 +44,21 @@ def test_published_keys_come_over_https(url: str) -> None:
 @pytest.mark.parametrize("url", ["https://login.example.com/jwks", "http://127.0.0.1:8080/jwks", "http://[::1]:80/jwks"])
 def test_good_urls_of_published_keys(url: str) -> None:
     assert JwtSettings(jwks_url=url).jwks_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:hunter2@login.example.com/jwks",
+        "https://hunter2@login.example.com/jwks",
+        "https://:hunter2@login.example.com/jwks",
+        "http://login.example.com/jwks?key=hunter2",
+        "ftp://login.example.com/jwks?key=hunter2",
+        "user:hunter2@login.example.com/jwks",
+        "https://user:hunter2@[/",
+    ],
+)
+def test_a_url_of_published_keys_that_is_refused_is_not_repeated_with_its_secrets(url: str) -> None:
+    with pytest.raises(ConfigError, match="--jwks-url") as refusal:
+        JwtSettings(jwks_url=url)
+    assert "hunter2" not in refusal.value.message

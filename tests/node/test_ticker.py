@@ -3,95 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import AsyncIterator
 from types import SimpleNamespace
-from typing import Final
 
 import msgpack
 import pytest
 
 from presencedb.clock import ManualClock
-from presencedb.credentials import ALL_RIGHTS
-from presencedb.engine import EngineConfig, Transition, create_engine
 from presencedb.ids import IdBatch
 from presencedb.limits import EXPIRIES_PER_TURN_MAX, STALL_TICKS, TICK_AGE_MS_MAX, TICK_MAX, TICK_ORIGIN
 from presencedb.node import ticker as ticker_module
-from presencedb.node.tick_scale import TickScale
-from presencedb.node.ticker import Ticker
-from presencedb.protocol.messages import Request
-from presencedb.states import Reason, Status
-from presencedb.transport.connection import Connection
-from presencedb.transport.hub import Hub
-from presencedb.transport.listener import Listener
+from presencedb.states import Status
 from tests.node.running import address_of, running_node
+from tests.node.ticking import TICK_MS, TTL_TICKS, ticking
 from tests.support.waiting import wait_until_async
 from tests.support.wire import Wire
-
-TICK_MS: Final = 50
-TTL_TICKS: Final = 20
-TIMEOUT_MS: Final = 20_000
-
-
-class Ticking:
-    """A ticker, its engine, and a door through which heartbeats come in, on a clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.clock = ManualClock()
-        self.engine = create_engine(EngineConfig(ttl_ticks=TTL_TICKS), tick=TICK_ORIGIN)
-        self.hub = Hub()
-        self.listener = Listener(self.hub, self, ALL_RIGHTS)
-        self.published: list[tuple[int, int]] = []
-        self.transitions: list[Transition] = []
-        self.ticker = Ticker(self.engine, self.clock, TickScale(TICK_MS), self.hub, self._each_tick)
-
-    def serve(self, connection: Connection, request: Request) -> None:
-        self.engine.heartbeat(request.ids, self.ticker.now())
-
-    def has_room(self, connection: Connection) -> None:
-        pass
-
-    def closed(self, connection: Connection) -> None:
-        pass
-
-    def _each_tick(self, tick: int) -> None:
-        transitions = self.engine.drain_transitions()
-        self.published.append((tick, len(transitions)))
-        self.transitions += transitions
-
-    async def pass_ticks(self, count: int) -> None:
-        """Let ticks go by, few enough at a time that none of it is a stall."""
-        while count:
-            step = min(count, STALL_TICKS)
-            self.clock.advance_ms(step * TICK_MS)
-            await self.reached()
-            count -= step
-
-    async def reached(self) -> None:
-        """Wait until the ticker is at the clock's tick."""
-        await wait_until_async(lambda: self.published and self.published[-1][0] == self.ticker.now())
-
-    async def stall(self, duration_ms: int) -> None:
-        """Let the clock jump, and wait until the ticker has noticed."""
-        stalls = self.ticker.stalls
-        self.clock.advance_ms(duration_ms)
-        await wait_until_async(lambda: self.ticker.stalls > stalls)
-
-    def timeouts(self) -> list[tuple[object, int]]:
-        return [(event.id, event.tick - TICK_ORIGIN) for event in self.transitions if event.reason is Reason.TIMEOUT]
-
-
-@contextlib.asynccontextmanager
-async def ticking() -> AsyncIterator[Ticking]:
-    node = Ticking()
-    node.ticker.start()
-    try:
-        yield node
-    finally:
-        node.ticker.stop()
-        node.listener.stop()
-        await node.hub.close(TIMEOUT_MS)
 
 
 async def test_a_tick_is_the_time_since_the_start_in_whole_ticks() -> None:

@@ -6,7 +6,6 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import jwt
@@ -23,6 +22,7 @@ TICK_MS: Final = 50
 JWT_SECRET: Final = "a-secret-of-thirty-two-characters!"
 AUDIENCE: Final = "green-dots"
 FAR_FUTURE: Final = 4_000_000_000
+LATE_USERS: Final = 20
 
 
 @pytest.fixture(scope="module")
@@ -159,19 +159,35 @@ def test_a_node_without_any_traffic_emits_its_events_on_time(server: ServerProce
         assert_offline_on_time(events_of(follower, "quiet", 2), last_seen[0])
 
 
-def test_sigterm_drains_and_exits_with_zero(tmp_path: Path) -> None:
-    with serve("--ttl", "5") as process:
-        with RawConnection(process.tcp) as node:
-            requests = b"".join(b"\x94\x00" + bytes([i]) + b"\xa9heartbeat\x91" + bytes([i]) for i in range(100))
-            node.send(requests)
-            assert process.terminate() == 0
-            answers = node.receive_to_end()
+def test_sigterm_drains_and_exits_with_zero() -> None:
+    with serve("--ttl", "5") as process, RawConnection(process.tcp) as node:
+        assert node.call("ping") == (None, "pong")
+        node.send(b"".join(b"\x94\x00" + bytes([i]) + b"\xa9heartbeat\x91" + bytes([i]) for i in range(100)))
+        first = node.receive()
+        assert process.terminate() == 0
+        answers = [first, *node.receive_to_end()]
         assert answers == [[1, i, None, 1] for i in range(len(answers))]
-        assert "Traceback" not in process.stderr
+    assert "Traceback" not in process.stderr
 
 
-def test_the_lateness_of_every_timeout_is_counted(server: ServerProcess) -> None:
+def test_timeouts_come_on_time_and_the_lateness_of_each_is_counted(server: ServerProcess) -> None:
+    """What a node is at most late by is held to the tick in virtual time; here a busy machine may hold up a few."""
     with RawConnection(server.tcp) as node:
-        _, before = node.call("info")
-        assert node.call("heartbeat", list(range(100_000, 100_100)))[1] == 100
-        wait_until(lambda: node.call("info")[1]["timeouts"] >= before["timeouts"] + 100)
+        wait_until(lambda: _most_are_on_time(node), deadline_s=60, what="a round in which the machine is not too busy")
+
+
+def _most_are_on_time(node: RawConnection) -> bool:
+    """Let users time out one by one: none is counted twice or left out, and three quarters come within a tick."""
+    users = [f"late-{number}" for number in range(LATE_USERS)]
+    before = node.call("info")[1]
+    for user_id in users:
+        ticks = node.call("info")[1]["ticks"]
+        assert node.call("heartbeat", user_id) == (None, 1)
+        wait_until(lambda: node.call("info")[1]["ticks"] > ticks)  # noqa: B023 - it is called before the loop goes on
+    wait_until(lambda: node.call("status", users)[1] == [False] * len(users))
+    after = node.call("info")[1]
+    counts = {bound: count - before["lateness_ms"][bound] for bound, count in after["lateness_ms"].items()}
+    timeouts = after["timeouts"] - before["timeouts"]
+    assert sum(counts.values()) == timeouts >= len(users)
+    assert min(counts.values()) >= 0
+    return bool(counts["0"] + counts[str(TICK_MS)] >= timeouts * 3 / 4)

@@ -43,9 +43,7 @@ cdef class IdBatch:
         Raises:
             BadRequest: a value is not an id; the message names its index in the batch. Nothing is kept.
         """
-        cdef ids kept = self.c
-        self.c = ids(count=0)
-        ids_clear(&kept)
+        ids_clear(&self.c)
         if PyObject_CheckBuffer(values) and self._append_buffer(values):
             return
         try:

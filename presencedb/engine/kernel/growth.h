@@ -142,6 +142,13 @@ static inline bool store_merge_pages(struct store *store, struct page *old, stru
     return true;
 }
 
+/* Whether a page that was just looked at and its sibling fit in one. Not while the sibling is due: those who timed out in this
+ * page would be judged by the time before that, and be online again. */
+static inline bool store_may_merge(const struct store *store, const struct page *page, const struct page *sibling) {
+    return sibling == NULL ||
+           (page->used + sibling->used <= PAGE_USERS_MERGE && sibling->armed > store->expired_through);
+}
+
 /* After users have left a page: gives back what is not needed. The page may be gone, or elsewhere, afterwards. */
 static inline void store_refit(struct store *store, struct page *page) {
     const int kind = page->kind;
@@ -154,8 +161,8 @@ static inline void store_refit(struct store *store, struct page *page) {
         store_flatten(store, kind, slot);
         return;
     }
-    if (page->used <= PAGE_USERS_MERGE && store_sibling(store, page, &sibling) &&
-        page->used + (sibling == NULL ? 0U : sibling->used) <= PAGE_USERS_MERGE && store_merge_pages(store, page, sibling)) {
+    if (page->used <= PAGE_USERS_MERGE && store_sibling(store, page, &sibling) && store_may_merge(store, page, sibling) &&
+        store_merge_pages(store, page, sibling)) {
         return;
     }
     const unsigned wanted = page_lines_for(kind, page->used);

@@ -224,9 +224,10 @@ cdef class ServerDecoder:
             return
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            self._reserve(<size_t>view.len)
-            memcpy(self.data + self.end, view.buf, <size_t>view.len)
-            self.end += <size_t>view.len
+            if view.len > 0:
+                self._reserve(<size_t>view.len)
+                memcpy(self.data + self.end, view.buf, <size_t>view.len)
+                self.end += <size_t>view.len
         finally:
             PyBuffer_Release(&view)
 

@@ -183,6 +183,32 @@ def test_a_cursor_that_nobody_gave_out_is_a_gap(server: ServerProcess) -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_follow_that_missed_changes_says_so_and_what_to_do(tmp_path: Path) -> None:
+    url = f"presence+unix://{tmp_path / 'socket'}"
+    arguments = ("node", "--listen", "off", "--unix", str(tmp_path / "socket"))
+
+    def follower_count() -> int:
+        answer = run_command("info", "--json", "--url", url).stdout
+        return int(json.loads(answer)["followers"]) if answer else 0
+
+    with ServerProcess(*arguments) as first:
+        command = [*COMMAND, "follow", "--url", url]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment())
+        try:
+            wait_until(lambda: follower_count() == 1)
+            first.sigkill()
+            with ServerProcess(*arguments):
+                _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
+            process.communicate()
+    assert process.returncode == 1
+    assert said == (
+        "presencedb: changes were missed: the server was started again or its warm-up ended, or this reader was too slow; "
+        "run `presencedb follow` again\n"
+    )
+
+
 def test_ids_from_stdin(server: ServerProcess) -> None:
     text = "\ufeff42 alice\r\n\n  bob\tcarol\n" + "dave"
     assert ask(server, "heartbeat", "first", "-", "last", stdin=text).stdout == "7 heartbeats, 7 came online\n"

@@ -45,7 +45,9 @@ def parse_duration_ms(text: str, unit: str = "s") -> int:
 
 
 def duration_text(duration_ms: int) -> str:
-    """A duration in the largest unit that needs no fraction: "30s", "1500ms", "1d"."""
+    """A duration in the largest unit that needs no fraction, or in seconds with one: "30s", "1d", "500ms", "1.5s"."""
+    if duration_ms > SECOND_MS and duration_ms % SECOND_MS:
+        return f"{Decimal(duration_ms) / SECOND_MS:f}s"
     for unit, unit_ms in reversed(UNITS_MS.items()):
         if duration_ms % unit_ms == 0 and duration_ms:
             return f"{duration_ms // unit_ms}{unit}"

@@ -281,6 +281,28 @@ def test_heartbeat_every_keeps_users_online_until_it_is_interrupted() -> None:
         wait_until(lambda: answer_here(short, "count") == "0\n")
 
 
+@pytest.mark.parametrize(
+    ("every", "noted"),
+    [
+        ("240", ""),
+        (
+            "241.5",
+            (
+                "--every 241.5s: one late heartbeat takes users offline, the ttl of this server is 10m, "
+                "and it asks for a heartbeat every 200s"
+            ),
+        ),
+        ("600", "--every 10m: users go offline in between, the ttl of this server is 10m"),
+    ],
+)
+def test_heartbeat_every_notes_a_pace_that_is_too_slow(server: ServerProcess, every: str, noted: str) -> None:
+    with started(server, "heartbeat", "--every", every, "42") as process:
+        assert process.stderr is not None
+        if noted:
+            assert process.stderr.readline() == f"presencedb: {noted}\n"
+        assert process.stderr.readline().startswith("presencedb: 1 id kept online, a heartbeat every ")
+
+
 def test_heartbeat_every_rides_out_an_outage(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     url = f"presence+unix://{path}"

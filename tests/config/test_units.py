@@ -43,6 +43,26 @@ def test_what_is_not_a_duration(text: str) -> None:
         units.parse_duration_ms(text)
 
 
+@pytest.mark.parametrize(
+    ("duration_ms", "text"),
+    [
+        (0, "0s"),
+        (1, "1ms"),
+        (999, "999ms"),
+        (1_000, "1s"),
+        (1_500, "1.5s"),
+        (2_900, "2.9s"),
+        (9_666, "9.666s"),
+        (90_000, "90s"),
+        (90_500, "90.5s"),
+        (120_000, "2m"),
+        (86_400_000, "1d"),
+    ],
+)
+def test_durations_as_a_person_reads_them(duration_ms: int, text: str) -> None:
+    assert units.duration_text(duration_ms) == text
+
+
 @given(st.integers(0, RETENTION_MS_MAX))
 def test_a_duration_is_read_back_as_it_was_written(duration_ms: int) -> None:
     assert units.parse_duration_ms(units.duration_text(duration_ms)) == duration_ms

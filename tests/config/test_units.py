@@ -24,8 +24,9 @@ from presencedb.limits import RETENTION_MS_MAX
         ("12h", 43_200_000),
         ("30d", 2_592_000_000),
         (" 30 s ", 30_000),
-        ("0.0004", 0),
-        ("0.0006", 1),
+        ("0.001", 1),
+        ("0.0010", 1),
+        ("100.0ms", 100),
     ],
 )
 def test_durations(text: str, duration_ms: int) -> None:
@@ -61,6 +62,12 @@ def test_what_is_not_a_duration(text: str) -> None:
 )
 def test_durations_as_a_person_reads_them(duration_ms: int, text: str) -> None:
     assert units.duration_text(duration_ms) == text
+
+
+@pytest.mark.parametrize("text", ["0.0004", "1.0005s", "100.5ms", "0.00000000001d"])
+def test_a_part_of_a_millisecond_is_refused_rather_than_rounded(text: str) -> None:
+    with pytest.raises(ValueError, match="it takes whole milliseconds"):
+        units.parse_duration_ms(text)
 
 
 @given(st.integers(0, RETENTION_MS_MAX))

@@ -381,7 +381,7 @@ def test_client_commands_load_nothing_of_a_server(server: ServerProcess) -> None
     code = (
         "import sys; from presencedb.cli.main import run; status = run(sys.argv[1:]);"
         "print(*(name for name in sys.modules if name.partition('.')[0] in"
-        " {'aiohttp', 'uvloop', 'structlog', 'rich', 'jwt', 'cryptography', 'prometheus_client', 'msgspec'}"
+        " {'aiohttp', 'uvloop', 'structlog', 'jwt', 'cryptography', 'prometheus_client', 'msgspec'}"
         " or name.startswith(('presencedb.engine', 'presencedb.node', 'presencedb.gateway'))), file=sys.stderr);"
         "sys.exit(status)"
     )

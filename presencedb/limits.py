@@ -139,6 +139,10 @@ HTTP_LINGER_S: Final = 2.0
 JWT_SECRET_BYTES_MIN: Final = 32
 """An HS256 secret is at least as long as its hash (RFC 7518, section 3.2)."""
 JWT_RSA_BITS_MIN: Final = 2048
+JWT_KNOWN_MS_MAX: Final = 30 * SECOND_MS
+"""How long a user token that was found good is not verified again: three heartbeats of a user with the default ttl."""
+JWT_KNOWN_MAX: Final = 65_536
+"""User tokens remembered as good, about 250 bytes each."""
 JWKS_BYTES_MAX: Final = 256 * KIB
 JWKS_KEYS_MAX: Final = 100
 

@@ -181,6 +181,8 @@ def _read_file(path: Path, origin: str) -> dict[str, Any]:
         raise ConfigError(f"{origin}: not TOML: {error}") from None
     known = [option.name for option in OPTIONS.values() if not option.flag_only and option is not CONFIG]
     for key in document:
+        if (row := OPTIONS.get(key)) is not None and row.flag_only:
+            raise ConfigError(f"{path}: {key} is no key: {row.flag} is for the command line only")
         if key not in known:
             raise ConfigError(f"{path}: unknown key {_shown(key)}{nearest(key, known)}")
     return document
@@ -188,7 +190,10 @@ def _read_file(path: Path, origin: str) -> dict[str, Any]:
 
 def _check_variables(environment: Mapping[str, str]) -> None:
     known = {option.variable for option in OPTIONS.values() if not option.flag_only} | set(OTHER_VARIABLES)
+    flags = {option.variable: option.flag for option in OPTIONS.values() if option.flag_only}
     for name in environment:
+        if name in flags:
+            raise ConfigError(f"{name} is no variable: {flags[name]} is for the command line only")
         if name.startswith(PREFIX) and name not in known and not _PASSED_OVER.fullmatch(name):
             raise ConfigError(f"unknown variable {_shown(name)}{nearest(name, known)}")
 

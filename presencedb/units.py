@@ -33,7 +33,7 @@ class Address(NamedTuple):
 
 
 def parse_duration_ms(text: str, unit: str = "s") -> int:
-    """Milliseconds, rounded to the nearest: "30", "1.5s", "500ms", "12h", "30d".
+    """Milliseconds: "30", "1.5s", "500ms", "12h", "30d". What is no whole number of them is refused, never rounded.
 
     Args:
         unit: what a number without a unit means.
@@ -41,11 +41,16 @@ def parse_duration_ms(text: str, unit: str = "s") -> int:
     match = _DURATION.fullmatch(text.strip())
     if match is None or len(match[1]) > _DIGITS_MAX:
         raise ValueError(f"it takes a duration such as 500ms, 1.5s, 5m, 12h or 30d; a bare number is in {unit}")
-    return int((Decimal(match[1]) * UNITS_MS[match[2] or unit]).to_integral_value())
+    duration_ms = Decimal(match[1]) * UNITS_MS[match[2] or unit]
+    if duration_ms != int(duration_ms):
+        raise ValueError("it takes whole milliseconds")
+    return int(duration_ms)
 
 
 def duration_text(duration_ms: int) -> str:
-    """A duration in the largest unit that needs no fraction: "30s", "1500ms", "1d"."""
+    """A duration in the largest unit that needs no fraction, or in seconds with one: "30s", "1d", "500ms", "1.5s"."""
+    if duration_ms > SECOND_MS and duration_ms % SECOND_MS:
+        return f"{Decimal(duration_ms) / SECOND_MS:f}s"
     for unit, unit_ms in reversed(UNITS_MS.items()):
         if duration_ms % unit_ms == 0 and duration_ms:
             return f"{duration_ms // unit_ms}{unit}"

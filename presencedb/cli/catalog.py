@@ -137,7 +137,9 @@ _ENTRIES: Final = (
         line="Print every change of status as it happens, until ^C.",
         text="With --json each line carries a cursor; --cursor goes on after it. Changes come in portions with a cursor "
         "each: in the middle of one it is the cursor before, so that going on there repeats a few changes and never leaves "
-        "one out.",
+        "one out.\n\n"
+        "It goes on over lost connections. It ends with status 1 when changes were missed: the server was started again, "
+        "its warm-up (--warm-up of serve and node) ended, or what reads here was too slow. Then run it again.",
         examples=(
             ("presencedb follow", "time, id, online or offline, and why"),
             ("presencedb follow --json | jq -r 'select(.online == false).id'", "who went offline"),

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from presencedb.cli.calls import run_call
 from presencedb.cli.output import STATUS_WORDS, id_shown, print_json, print_line, time_shown
 from presencedb.client.aio import AsyncClient
+from presencedb.client.follow import CHANGES_MISSED
 from presencedb.client.values import Change
 from presencedb.config import CURSOR, JSON
+from presencedb.errors import GapError
 from presencedb.ids import id_text
 from presencedb.settings import Settings
 
@@ -20,8 +22,11 @@ def run(settings: Settings, _arguments: Sequence[str]) -> None:
 
 async def _print_changes(db: AsyncClient, *, cursor: str | None, as_json: bool) -> None:
     async with db.follow(cursor) as changes:
-        async for change in changes:
-            _print_change(change, changes.cursor, as_json=as_json)
+        try:
+            async for change in changes:
+                _print_change(change, changes.cursor, as_json=as_json)
+        except GapError:
+            raise GapError(f"{CHANGES_MISSED}; run `presencedb follow` again") from None
 
 
 def _print_change(change: Change, cursor: str | None, *, as_json: bool) -> None:

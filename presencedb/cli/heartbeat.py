@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Sequence
+from typing import Final
 
 from presencedb.cli.calls import run_call
 from presencedb.cli.output import counted, note, print_json, print_line
@@ -16,6 +17,9 @@ from presencedb.ids import Id
 from presencedb.limits import SECOND_MS
 from presencedb.settings import Settings
 from presencedb.units import duration_text
+
+EASY_HEARTBEATS_PER_TTL: Final = 2.5
+"""With fewer there is hardly time for a second heartbeat where one is lost."""
 
 
 def run(settings: Settings, arguments: Sequence[str]) -> None:
@@ -41,9 +45,16 @@ async def _beat_once(db: AsyncClient, arguments: Sequence[str], *, as_json: bool
 async def _keep_online(db: AsyncClient, arguments: Sequence[str], every_ms: int) -> None:
     ids = await all_ids(arguments)
     await db.heartbeat_batch(ids)
-    every, ttl_ms = duration_text(every_ms), (await db.hello()).ttl_ms
-    if every_ms >= ttl_ms:
-        note(f"--every {every}: users go offline in between, the ttl of this server is {duration_text(ttl_ms)}")
+    server = await db.hello()
+    every, ttl = duration_text(every_ms), duration_text(server.ttl_ms)
+    if every_ms >= server.ttl_ms:
+        note(f"--every {every}: users go offline in between, the ttl of this server is {ttl}")
+    elif every_ms * EASY_HEARTBEATS_PER_TTL > server.ttl_ms:
+        interval = duration_text(server.heartbeat_interval_ms)
+        note(
+            f"--every {every}: one late heartbeat takes users offline, the ttl of this server is {ttl}, "
+            f"and it asks for a heartbeat every {interval}"
+        )
     note(f"{counted(len(ids), 'id')} kept online, a heartbeat every {every}; ^C ends")
     beating = asyncio.ensure_future(_beat_on(db, ids, every_ms))
     for number in (signal.SIGINT, signal.SIGTERM):

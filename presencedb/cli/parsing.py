@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -64,10 +66,8 @@ class CatalogCommand(click.Command):
         )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
+        with _usage_of(ctx, self.name or ""):
             rest = super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            raise click.UsageError(_no_such_option(error.option_name, self.name or ""), ctx) from None
         if rest and not ctx.resilient_parsing:
             raise click.UsageError(f"{self.name} takes no arguments, only options", ctx)
         return rest
@@ -130,10 +130,8 @@ class Root(click.Group):
         return name, command, args[1:]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
+        with _usage_of(ctx, ""):
             return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            raise click.UsageError(_no_such_option(error.option_name, ""), ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section in dict.fromkeys(entry.section for entry in CATALOG.values()):
@@ -173,10 +171,23 @@ def _without_command(ctx: click.Context, version: bool) -> None:
         ctx.exit(2)
 
 
+@contextmanager
+def _usage_of(ctx: click.Context, command: str) -> Iterator[None]:
+    """Word what is wrong with flags in our own way, and name the command whose help to read."""
+    try:
+        yield
+    except click.NoSuchOption as error:
+        raise click.UsageError(_no_such_option(error.option_name, command), ctx) from None
+    except click.UsageError as error:
+        error.ctx = error.ctx or ctx
+        raise
+
+
 def _no_such_option(name: str, command: str) -> str:
     """A message for an unknown flag: who takes it, if anybody does, else what is near."""
-    row = OPTIONS.get(name.removeprefix("--").removeprefix("no-"))
-    if row is not None:
+    bare_name = name.removeprefix("--")
+    row = OPTIONS.get(bare_name.removeprefix("no-"))
+    if row is not None and (not row.metavar or row.name == bare_name):  # only a switch has its --no-
         takers = ", ".join(taker for taker in CATALOG if taker in row.commands)
         return (
             f"no option {name} here; it goes behind {takers}"

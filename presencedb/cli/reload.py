@@ -22,7 +22,8 @@ class Reloadable:
 
     Attributes:
         origin: the option that names the file, and the file: `--token-file tokens`.
-        apply: reads the file and puts what is in it in force; raises ConfigError, and then has changed nothing.
+        apply: reads the file and puts what is in it in force; raises ConfigError, which names `origin`, and then has
+            changed nothing.
     """
 
     origin: str
@@ -43,6 +44,6 @@ def reload_all(reloadables: Sequence[Reloadable]) -> None:
         try:
             reloadable.apply()
         except ConfigError as error:
-            log.error("not reloaded, what was read before stays in force", file=reloadable.origin, reason=error.message)
+            log.error("not reloaded, what was read before stays in force", reason=error.message)
         else:
             log.info("reloaded", file=reloadable.origin)

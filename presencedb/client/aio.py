@@ -162,7 +162,7 @@ class AsyncClient:
             BadRequest: an id or the age is not valid. Nothing of this call was sent.
         """
         driver = self._bound()
-        canonical = values.read_ids("heartbeat", ids)
+        canonical = values.read_each("heartbeat", ids, "heartbeat_batch")
         if canonical:
             await driver.write(BEAT if age_ms == 0 else _write("heartbeat", age_ms, 0), canonical)
 
@@ -191,7 +191,7 @@ class AsyncClient:
             BadRequest: an id, the grace or the age is not valid. Nothing of this call was sent.
         """
         driver = self._bound()
-        canonical = values.read_ids("offline", ids)
+        canonical = values.read_each("offline", ids, "offline_batch")
         write = _write("offline", age_ms, grace_ms)
         if canonical:
             await driver.write(write, canonical)
@@ -222,7 +222,7 @@ class AsyncClient:
         driver = self._bound()
         assert self._keeper is not None
         farewell = _write("offline", 0, grace_ms)
-        return KeepOnline(driver, self._keeper, values.read_ids("keep_online", ids), farewell if sign_off else None)
+        return KeepOnline(driver, self._keeper, values.read_each("keep_online", ids), farewell if sign_off else None)
 
     # --- reads -------------------------------------------------------------------------------------------------------
 

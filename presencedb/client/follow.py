@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from presencedb.client.driver import Driver
 from presencedb.client.failures import client_closed
@@ -25,6 +25,9 @@ from presencedb.errors import ConnectError, Error, GapError, ProtocolError
 from presencedb.limits import FOLLOW_QUEUE_CHANGES_MAX
 from presencedb.protocol.messages import Notification
 
+CHANGES_MISSED: Final = "changes were missed: the server was started again or its warm-up ended, or this reader was too slow"
+"""All that is known when a feed cannot go on: a server does not tell which."""
+
 
 class Follow(AsyncIterator[Change]):
     """Every change of any user, in order, for ever; use it with `async for`, best inside `async with`.
@@ -34,8 +37,8 @@ class Follow(AsyncIterator[Change]):
 
     Raises:
         ConnectError: the first connection cannot be made. A later one is tried for ever.
-        GapError: the server no longer has what comes after the cursor (it was started again, or this reader was too slow).
-            Read the state and follow anew.
+        GapError: the server no longer has what comes next: it was started again, its warm-up ended, this reader was too
+            slow, or the cursor is none of its own. Read the state and follow anew.
         Error: the server refuses. After an error or `aclose` the iterator is at its end.
     """
 
@@ -191,7 +194,8 @@ class _Feed:
             self._refusal_count += 1
             self._driver.loop.call_later(wait, self._ask, link)
         elif isinstance(error, Error):
-            self._end(error)
+            # The server speaks of a cursor, which the caller may never have seen.
+            self._end(_missed() if isinstance(error, GapError) and self._begun else error)
 
     def _begin_at(self, result: object, asked_from: str | None) -> None:
         try:
@@ -209,7 +213,7 @@ class _Feed:
 
     def _hear(self, notification: Notification) -> None:
         if notification.method == "gap":
-            self._end(GapError("the server could not keep this reader up to date: changes were left out"))
+            self._end(_missed())
         elif notification.method == "presence":
             portion = read_presence(notification.params)
             self._cursor = portion[0]
@@ -233,3 +237,7 @@ class _Feed:
             self._news.set()
             self._driver.feeds.discard(self)
             self._connector.drop()
+
+
+def _missed() -> GapError:
+    return GapError(f"{CHANGES_MISSED}; read the state and follow anew")

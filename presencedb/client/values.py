@@ -124,6 +124,24 @@ def read_ids(method: str, ids: Iterable[IdLike]) -> list[Id]:
     return list(IdBatch(values))
 
 
+def read_each(method: str, ids: tuple[IdLike, ...], batch: str = "") -> list[Id]:
+    """The same of ids that are an argument each.
+
+    Args:
+        batch: the method that takes them all as one.
+
+    Raises:
+        BadRequest: a value is not an id, or is several of them.
+    """
+    try:
+        return read_ids(method, ids)
+    except BadRequest:
+        if not any(isinstance(value, Iterable) and not isinstance(value, str | bytes) for value in ids):
+            raise
+    forms = f"{method}(*ids) or {batch}(ids)" if batch else f"{method}(*ids)"
+    raise BadRequest(f"{method} takes each id as an argument; for several in one: {forms}")
+
+
 def read_duration_ms(name: str, value: int, most: int) -> int:
     """An age or a grace.
 

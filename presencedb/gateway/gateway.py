@@ -134,7 +134,7 @@ class Gateway:
         """
         if self._one_key is None:
             raise RuntimeError("the gateway was made without a key for user tokens")
-        self._one_key.key = key
+        self._one_key.exchange(key)
 
     def _make_token_verifier(self) -> tuple[OneKey | None, JwksKeys | None, TokenVerifier | None]:
         settings = self._settings.jwt
@@ -142,9 +142,9 @@ class Gateway:
             return None, None, None
         if settings.key is not None:
             one_key = OneKey(settings.key)
-            return one_key, None, TokenVerifier(settings, one_key)
+            return one_key, None, TokenVerifier(settings, one_key, self._clock)
         jwks = JwksKeys(settings, self._clock)
-        return None, jwks, TokenVerifier(settings, jwks)
+        return None, jwks, TokenVerifier(settings, jwks, self._clock)
 
     def _app(self) -> App:
         loopback_only = self._keys is None and is_loopback(self._settings.listen[0])

@@ -26,6 +26,7 @@ class JwksKeys:
     """A key source of the keys at a URL. `start` it in the loop that uses it, and `close` it there."""
 
     def __init__(self, settings: JwtSettings, clock: Clock) -> None:
+        self.generation = 0
         self._settings = settings
         self._url = settings.jwks_url or ""
         self._clock = clock
@@ -86,6 +87,7 @@ class JwksKeys:
     async def _fetch(self) -> None:
         try:
             self._keys = read_jwks(await self._download())
+            self.generation += 1
             self._fetched_ns = self._clock.monotonic_ns()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             log.warning("cannot fetch the keys for user tokens", url=shown_url(self._url), reason=_reason(error))

@@ -21,8 +21,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from presencedb.node.metrics import METRICS, Kind
-from presencedb.node.metrics import Metric as NodeMetric
+from presencedb.protocol.info import METRICS, Kind
+from presencedb.protocol.info import Metric as NodeMetric
 from presencedb.version import __version__
 
 _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)

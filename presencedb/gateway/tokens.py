@@ -11,10 +11,13 @@ from typing import Any, Final, Protocol
 import jwt
 from jwt.exceptions import InvalidSubjectError
 
+from presencedb.clock import Clock
 from presencedb.errors import BadRequest
 from presencedb.gateway.keys import VerificationKey
+from presencedb.gateway.known_tokens import KnownTokens
 from presencedb.gateway.settings import JwtSettings
 from presencedb.ids import Id, canonical_id
+from presencedb.limits import SECOND_MS
 
 _OPTIONS: Final[Any] = {"require": ["exp", "sub"]}
 
@@ -42,6 +45,11 @@ class TokenRefused(Exception):
 class KeySource(Protocol):
     """Where the key for a token comes from."""
 
+    @property
+    def generation(self) -> int:
+        """Another number whenever the keys may be others than before."""
+        ...
+
     async def key_for(self, kid: str | None) -> VerificationKey:
         """The key that a token's header names.
 
@@ -53,21 +61,28 @@ class KeySource(Protocol):
 
 
 class OneKey:
-    """A key source of one key, whatever a token names; the key may be exchanged at any time."""
+    """A key source of one key, whatever a token names."""
 
     def __init__(self, key: VerificationKey) -> None:
-        self.key = key
+        self.generation = 0
+        self._key = key
+
+    def exchange(self, key: VerificationKey) -> None:
+        """Take this key from now on."""
+        self._key = key
+        self.generation += 1
 
     async def key_for(self, kid: str | None) -> VerificationKey:  # noqa: ARG002 - one key is for all
-        return self.key
+        return self._key
 
 
 class TokenVerifier:
-    """Checks user tokens."""
+    """Checks user tokens, each once in a while."""
 
-    def __init__(self, settings: JwtSettings, keys: KeySource) -> None:
+    def __init__(self, settings: JwtSettings, keys: KeySource, clock: Clock) -> None:
         self._settings = settings
         self._keys = keys
+        self._known = KnownTokens(clock)
 
     async def user_of(self, token: str) -> Id:
         """The user whom a token names.
@@ -76,12 +91,18 @@ class TokenVerifier:
             TokenRefused: the token is not good.
             Unavailable: the keys to check it with cannot be had now.
         """
+        known = self._known.user_of(token, self._keys.generation)
+        if known is not None:
+            return known
         key = await self._keys.key_for(_key_id(token))
-        subject = self._claims(token, key)["sub"]
+        claims = self._claims(token, key)
         try:
-            return canonical_id(subject)
+            user_id = canonical_id(claims["sub"])
         except BadRequest as error:
             raise TokenRefused("subject", f"the token's subject (sub) is not an id: {error.message}") from None
+        good_until_ms = (int(claims["exp"]) * SECOND_MS) + int(self._settings.leeway_s * SECOND_MS)
+        self._known.add(token, user_id, self._keys.generation, good_until_ms)
+        return user_id
 
     def _claims(self, token: str, key: VerificationKey) -> dict[str, Any]:
         settings = self._settings

@@ -32,7 +32,7 @@ class Information:
     counters: Counters
 
     def take(self) -> dict[str, Any]:
-        """The map that `info` answers. `metrics.py` says what each entry means."""
+        """The map that `info` answers. `protocol/info.py` says what each number means."""
         stats = self.engine.stats()
         return {
             "version": __version__,

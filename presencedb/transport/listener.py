@@ -170,5 +170,6 @@ def _remove_stale_socket(path: Path) -> None:
 
 
 def _reason(error: OSError | UnicodeError) -> str:
-    text = error.strerror if isinstance(error, OSError) else None
-    return (text or str(error)).lower()
+    if isinstance(error, UnicodeError):
+        return "not the name of a host"  # Python speaks of its codec here, in other words in each version
+    return (error.strerror or str(error)).lower()

@@ -183,6 +183,32 @@ def test_a_cursor_that_nobody_gave_out_is_a_gap(server: ServerProcess) -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_follow_that_missed_changes_says_so_and_what_to_do(tmp_path: Path) -> None:
+    url = f"presence+unix://{tmp_path / 'socket'}"
+    arguments = ("node", "--listen", "off", "--unix", str(tmp_path / "socket"))
+
+    def follower_count() -> int:
+        answer = run_command("info", "--json", "--url", url).stdout
+        return int(json.loads(answer)["followers"]) if answer else 0
+
+    with ServerProcess(*arguments) as first:
+        command = [*COMMAND, "follow", "--url", url]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment())
+        try:
+            wait_until(lambda: follower_count() == 1)
+            first.sigkill()
+            with ServerProcess(*arguments):
+                _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
+            process.communicate()
+    assert process.returncode == 1
+    assert said == (
+        "presencedb: changes were missed: the server was started again or its warm-up ended, or this reader was too slow; "
+        "run `presencedb follow` again\n"
+    )
+
+
 def test_ids_from_stdin(server: ServerProcess) -> None:
     text = "\ufeff42 alice\r\n\n  bob\tcarol\n" + "dave"
     assert ask(server, "heartbeat", "first", "-", "last", stdin=text).stdout == "7 heartbeats, 7 came online\n"
@@ -253,6 +279,28 @@ def test_heartbeat_every_keeps_users_online_until_it_is_interrupted() -> None:
         assert process.stdout.read() == ""
         assert process.stderr.read() == "presencedb: 1 id kept online, a heartbeat every 200ms; ^C ends\n"
         wait_until(lambda: answer_here(short, "count") == "0\n")
+
+
+@pytest.mark.parametrize(
+    ("every", "noted"),
+    [
+        ("240", ""),
+        (
+            "241.5",
+            (
+                "--every 241.5s: one late heartbeat takes users offline, the ttl of this server is 10m, "
+                "and it asks for a heartbeat every 200s"
+            ),
+        ),
+        ("600", "--every 10m: users go offline in between, the ttl of this server is 10m"),
+    ],
+)
+def test_heartbeat_every_notes_a_pace_that_is_too_slow(server: ServerProcess, every: str, noted: str) -> None:
+    with started(server, "heartbeat", "--every", every, "42") as process:
+        assert process.stderr is not None
+        if noted:
+            assert process.stderr.readline() == f"presencedb: {noted}\n"
+        assert process.stderr.readline().startswith("presencedb: 1 id kept online, a heartbeat every ")
 
 
 def test_heartbeat_every_rides_out_an_outage(tmp_path: Path) -> None:
@@ -333,7 +381,7 @@ def test_client_commands_load_nothing_of_a_server(server: ServerProcess) -> None
     code = (
         "import sys; from presencedb.cli.main import run; status = run(sys.argv[1:]);"
         "print(*(name for name in sys.modules if name.partition('.')[0] in"
-        " {'aiohttp', 'uvloop', 'structlog', 'rich', 'jwt', 'cryptography', 'prometheus_client', 'msgspec'}"
+        " {'aiohttp', 'uvloop', 'structlog', 'jwt', 'cryptography', 'prometheus_client', 'msgspec'}"
         " or name.startswith(('presencedb.engine', 'presencedb.node', 'presencedb.gateway'))), file=sys.stderr);"
         "sys.exit(status)"
     )

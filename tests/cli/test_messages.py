@@ -28,7 +28,13 @@ def server() -> Iterator[ServerProcess]:
         ("status --jso 42", "", 2, "no such option --jso; did you mean --json?\nTry `presencedb status --help`."),
         ("count --ttl 3", "", 2, "count has no option --ttl; it belongs to serve, node\nTry `presencedb count --help`."),
         ("--json count", "", 2, "no option --json here; it goes behind heartbeat, offline, status,"),
-        ("serve --ttl", "", 2, "Option '--ttl' requires an argument."),
+        ("serve --no-ttl 3", "", 2, "no such option --no-ttl; did you mean --ttl?\nTry `presencedb serve --help`."),
+        ("serve --no-json", "", 2, "serve has no option --no-json; it belongs to heartbeat, offline, status,"),
+        ("serve --ttl", "", 2, "Option '--ttl' requires an argument.\nTry `presencedb serve --help`.\n"),
+        ("count --json=1", "", 2, "Option '--json' does not take a value.\nTry `presencedb count --help`.\n"),
+        ("--version=1", "", 2, "Option '--version' does not take a value.\nTry `presencedb --help`.\n"),
+        ("heartbeat 42", "PRESENCEDB_EVERY=1", 2, "PRESENCEDB_EVERY is no variable: --every is for the command line only\n"),
+        ("serve --tick 100.5", "", 2, "--tick 100.5: it takes whole milliseconds\n"),
         ("serve --ttl 0", "", 2, "--ttl 0: out of range, it takes one tick to a year (0.05 to 31536000 seconds)\n"),
         ("serve --tick 10", "", 2, "--tick 10: out of range, it takes 50 to 1000 milliseconds\n"),
         ("serve", "PRESENCEDB_TICK=10", 2, "PRESENCEDB_TICK=10: out of range, it takes 50 to 1000 milliseconds\n"),
@@ -140,6 +146,10 @@ def test_unknown_keys_and_values_of_a_file_are_named_with_the_file(tmp_path: Pat
     path.write_text("tll = 3\n")
     result = run_command("serve", "--config", str(path))
     assert (result.returncode, result.stderr) == (2, f"presencedb: {path}: unknown key tll; did you mean ttl?\n")
+    path.write_text("every = 3\n")
+    result = run_command("heartbeat", "42", "--config", str(path))
+    expected = f"presencedb: {path}: every is no key: --every is for the command line only\n"
+    assert (result.returncode, result.stderr) == (2, expected)
     path.write_text("tick = 5000\n")
     result = run_command("serve", environment={"PRESENCEDB_CONFIG": str(path)})
     expected = f"presencedb: {path}, tick = 5000: out of range, it takes 50 to 1000 milliseconds\n"

@@ -210,6 +210,7 @@ def test_sighup_reads_secrets_anew_and_keeps_the_old_where_the_new_are_broken(tm
         assert accepts_token("the-second-token")
         assert accepts_key("the-second-key")
         assert "cannot read" in told[0]
+        assert told[0].count("--token-file") == 1
         assert process.poll() is None
 
 

@@ -76,6 +76,18 @@ async def test_one_id_where_several_are_due_is_refused_with_the_right_form(wrong
                 await call
 
 
+@pytest.mark.parametrize("wrong", [["a", "b"], ("a",), {1}, range(2), (number for number in range(2)), []])
+async def test_several_ids_in_one_where_each_is_one_are_refused_with_the_right_form(wrong: Any) -> None:
+    async with node_and_client() as db:
+        with pytest.raises(BadRequest, match=r"heartbeat\(\*ids\) or heartbeat_batch\(ids\)"):
+            await db.heartbeat(wrong)
+        with pytest.raises(BadRequest, match=r"offline\(\*ids\) or offline_batch\(ids\)"):
+            await db.offline(1, wrong)
+        with pytest.raises(BadRequest, match=r"keep_online\(\*ids\)$"):
+            db.keep_online(wrong)
+        assert await db.count() == 0
+
+
 @pytest.mark.parametrize("wrong", [-1, 1.0, "5", True, 2**60])
 async def test_ages_and_graces_are_checked(wrong: Any) -> None:
     async with node_and_client() as db:

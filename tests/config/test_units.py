@@ -24,8 +24,9 @@ from presencedb.limits import RETENTION_MS_MAX
         ("12h", 43_200_000),
         ("30d", 2_592_000_000),
         (" 30 s ", 30_000),
-        ("0.0004", 0),
-        ("0.0006", 1),
+        ("0.001", 1),
+        ("0.0010", 1),
+        ("100.0ms", 100),
     ],
 )
 def test_durations(text: str, duration_ms: int) -> None:
@@ -40,6 +41,32 @@ def test_a_bare_number_is_in_the_unit_of_its_option() -> None:
 @pytest.mark.parametrize("text", ["", "abc", "-1", "+1", "1e3", "1,5", "1 2", "3w", "3S", "nan", "inf", "٣", "1" * 10_000])
 def test_what_is_not_a_duration(text: str) -> None:
     with pytest.raises(ValueError, match="it takes a duration such as"):
+        units.parse_duration_ms(text)
+
+
+@pytest.mark.parametrize(
+    ("duration_ms", "text"),
+    [
+        (0, "0s"),
+        (1, "1ms"),
+        (999, "999ms"),
+        (1_000, "1s"),
+        (1_500, "1.5s"),
+        (2_900, "2.9s"),
+        (9_666, "9.666s"),
+        (90_000, "90s"),
+        (90_500, "90.5s"),
+        (120_000, "2m"),
+        (86_400_000, "1d"),
+    ],
+)
+def test_durations_as_a_person_reads_them(duration_ms: int, text: str) -> None:
+    assert units.duration_text(duration_ms) == text
+
+
+@pytest.mark.parametrize("text", ["0.0004", "1.0005s", "100.5ms", "0.00000000001d"])
+def test_a_part_of_a_millisecond_is_refused_rather_than_rounded(text: str) -> None:
+    with pytest.raises(ValueError, match="it takes whole milliseconds"):
         units.parse_duration_ms(text)
 
 

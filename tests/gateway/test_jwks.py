@@ -28,7 +28,7 @@ async def verifying(
     keys = JwksKeys(settings, clock)
     await keys.start()
     try:
-        yield TokenVerifier(settings, keys), keys
+        yield TokenVerifier(settings, keys, clock), keys
     finally:
         await keys.close()
 

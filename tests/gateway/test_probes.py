@@ -19,8 +19,8 @@ from presencedb.errors import ListenError
 from presencedb.gateway.gateway import Gateway
 from presencedb.gateway.metrics import metrics_page
 from presencedb.gateway.settings import GatewaySettings
-from presencedb.node.metrics import METRICS
 from presencedb.node.node import Node
+from presencedb.protocol.info import METRICS
 from tests.gateway.issuing import token
 from tests.gateway.serving import ADMIN_KEY, NODE, READER_KEY, SERVICE_KEY, WITH_KEYS, WITHOUT_KEYS, Answer, Served, serving
 from tests.support.waiting import wait_until_async

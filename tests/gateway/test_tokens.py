@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from presencedb.clock import SystemClock
 from presencedb.gateway.settings import JwtSettings
 from presencedb.gateway.tokens import OneKey, TokenRefused, TokenVerifier
 from tests.gateway.issuing import SECRET, public_pem, token, verification_key
@@ -25,7 +26,8 @@ def verifier(
     algorithm: str = "HS256", audience: str | None = None, issuer: str | None = None, leeway_s: float = 0
 ) -> TokenVerifier:
     key = verification_key(algorithm)
-    return TokenVerifier(JwtSettings(key=key, audience=audience, issuer=issuer, leeway_s=leeway_s), OneKey(key))
+    settings = JwtSettings(key=key, audience=audience, issuer=issuer, leeway_s=leeway_s)
+    return TokenVerifier(settings, OneKey(key), SystemClock())
 
 
 async def reason_of_refusal(checked: TokenVerifier, text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from presencedb.node.metrics import METRICS, Kind, Metric, _table
+from presencedb.protocol.info import METRICS, Kind, Metric, _table
 from tests.node.running import address_of, running_node
 from tests.support.waiting import wait_until_async
 from tests.support.wire import Wire

@@ -17,9 +17,9 @@ from presencedb.credentials import Credentials, Principal, Right
 from presencedb.errors import ERRORS
 from presencedb.ids import uuid_bits
 from presencedb.node.commands import hello
-from presencedb.node.metrics import METRICS
 from presencedb.node.node import Node, NodeSettings
 from presencedb.protocol.commands import COMMANDS
+from presencedb.protocol.info import METRICS
 from presencedb.states import Reason
 from tests.conformance import wire
 from tests.conformance.runner import Connection

@@ -17,7 +17,7 @@ from tests.support.msgpackrpc import RawConnection
 from tests.support.process import ServerProcess, run_command, serve
 from tests.support.waiting import wait_until, wait_until_async
 
-TTL_MS: Final = 1_000
+TTL_MS: Final = 2_000
 TICK_MS: Final = 50
 JWT_SECRET: Final = "a-secret-of-thirty-two-characters!"
 AUDIENCE: Final = "green-dots"
@@ -70,7 +70,7 @@ def assert_offline_on_time(events: list[list[Any]], last_seen_ms: int) -> None:
 
 
 def test_http_from_the_heartbeat_to_the_offline_event(server: ServerProcess) -> None:
-    with RawConnection(server.tcp) as follower:
+    with RawConnection(server.tcp) as follower, RawConnection(server.tcp) as node:
         assert follower.call("follow")[0] is None
         assert call(server, "POST", "/heartbeat", token())[0] == 204
         status, answer = call(server, "GET", "/status/users?ids=walker,42,nobody", token())
@@ -81,7 +81,7 @@ def test_http_from_the_heartbeat_to_the_offline_event(server: ServerProcess) -> 
             ("nobody", False),
         ]
         assert call(server, "GET", "/status/walker", token())[1]["online"] is True
-        _, last_seen = follower.call("last_seen", "walker")
+        _, last_seen = node.call("last_seen", "walker")
         assert_offline_on_time(events_of(follower, "walker", 2), last_seen[0])
         assert call(server, "GET", "/status/walker", token())[1]["online"] is False
         assert call(server, "GET", "/status/users?ids=walker", token())[1]["statuses"]["walker"]["online"] is False
@@ -151,10 +151,10 @@ async def test_a_third_party_client_from_the_heartbeat_to_offline(server: Server
 
 
 def test_a_node_without_any_traffic_emits_its_events_on_time(server: ServerProcess) -> None:
-    with RawConnection(server.tcp) as follower:
+    with RawConnection(server.tcp) as follower, RawConnection(server.tcp) as node:
         assert follower.call("follow")[0] is None
-        assert follower.call("heartbeat", ["quiet"])[0] is None
-        _, last_seen = follower.call("last_seen", "quiet")
+        assert node.call("heartbeat", ["quiet"])[0] is None
+        _, last_seen = node.call("last_seen", "quiet")
         # From here on nobody says a word: only the wheel can wake the node.
         assert_offline_on_time(events_of(follower, "quiet", 2), last_seen[0])
 

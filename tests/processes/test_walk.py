@@ -17,7 +17,7 @@ from tests.support.msgpackrpc import RawConnection
 from tests.support.process import ServerProcess, run_command, serve
 from tests.support.waiting import wait_until, wait_until_async
 
-TTL_MS: Final = 1_000
+TTL_MS: Final = 2_000
 TICK_MS: Final = 50
 JWT_SECRET: Final = "a-secret-of-thirty-two-characters!"
 AUDIENCE: Final = "green-dots"

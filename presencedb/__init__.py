@@ -1,7 +1,12 @@
-"""presencedb: the store behind the green dot."""
+"""presencedb: the store behind the green dot.
 
-from presencedb.client.aio import AsyncClient
-from presencedb.client.values import Change, ConnectionState, ServerInfo
+The client is loaded when it is first asked for: the command line, which lives in this package too, then starts quickly, and
+has the first word where something in the environment is wrong.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from presencedb.errors import (
     BadRequest,
     Busy,
@@ -24,8 +29,12 @@ from presencedb.errors import (
     UnknownError,
     UnknownMethod,
 )
-from presencedb.ids import Id
 from presencedb.version import __version__
+
+if TYPE_CHECKING:
+    from presencedb.client.aio import AsyncClient
+    from presencedb.client.values import Change, ConnectionState, ServerInfo
+    from presencedb.ids import Id
 
 __all__ = [
     "AsyncClient",
@@ -55,3 +64,19 @@ __all__ = [
     "UnknownMethod",
     "__version__",
 ]
+
+_LOADED_WHEN_ASKED_FOR = {
+    "AsyncClient": "presencedb.client.aio",
+    "Change": "presencedb.client.values",
+    "ConnectionState": "presencedb.client.values",
+    "Id": "presencedb.ids",
+    "ServerInfo": "presencedb.client.values",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LOADED_WHEN_ASKED_FOR:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LOADED_WHEN_ASKED_FOR[name]), name)
+    globals()[name] = value
+    return value

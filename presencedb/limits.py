@@ -65,6 +65,10 @@ REQUESTS_IN_FLIGHT_MAX: Final = 1024
 """Requests of one connection that wait for their answers; further ones are refused as `busy`."""
 REPLIES_OWED_MAX: Final = 2 * REQUESTS_IN_FLIGHT_MAX
 """Replies that wait for an earlier one, refusals counted. At this many nothing more is read from the connection."""
+RUN_FRAMES_MAX: Final = 512
+"""Frames of one client that are served as one request, where they ask the same of other ids."""
+RUN_IDS_MAX: Final = 16_384
+"""A run that has this many ids takes no further frame: one step of the loop stays short."""
 MSGID_MAX: Final = 2**32 - 1
 SCAN_LIMIT_MAX: Final = 10_000
 CURSOR_BYTES_MAX: Final = 4 * KIB

@@ -145,6 +145,10 @@ class Engine(Protocol):
         """
         ...
 
+    def heartbeat_each(self, ids: IdBatch, tick: int) -> bytearray:
+        """As `heartbeat` of age 0; returns a byte an id, 1 where the user came online by it and 0 elsewhere."""
+        ...
+
     def sign_off(self, ids: IdBatch, tick: int, *, age_ticks: int = 0, grace_ticks: int = 0) -> int:
         """Write a sign-off of each id, at `tick - age_ticks`; with a grace, keep it aside until `tick + grace_ticks`.
 

@@ -86,6 +86,10 @@ class ReferenceEngine:
                 registers.put(user_id, register)
         return len(online) - online_before
 
+    def heartbeat_each(self, ids: IdBatch, tick: int) -> bytearray:
+        self._accept(tick)
+        return bytearray(self.heartbeat(IdBatch.of_canonical([user_id]), tick) for user_id in ids)
+
     def sign_off(self, ids: IdBatch, tick: int, *, age_ticks: int = 0, grace_ticks: int = 0) -> int:
         if grace_ticks < 0:
             raise ValueError(f"a grace is not negative: {grace_ticks}")

@@ -1,8 +1,24 @@
 """What an id is: canonical forms, the hash, and `IdBatch`, the ids of one request."""
 
-from presencedb.ids.batch_python import IdBatch
+from typing import TYPE_CHECKING
+
 from presencedb.ids.canonical import Id, canonical_id, canonical_json_id, id_text, uuid_bits, uuid_text
 from presencedb.ids.hashing import Hasher, IdKind, Place
+from presencedb.implementation import compiled_module
+
+if TYPE_CHECKING:
+    from presencedb.ids.batch_python import IdBatch
+else:
+    # A forced one that is missing is an error that `presencedb.engine` raises; here it would come while the package itself
+    # is imported, before anybody could say it in one line.
+    try:
+        _compiled = compiled_module("presencedb.ids._batch")
+    except ImportError:
+        _compiled = None
+    if _compiled is None:
+        from presencedb.ids.batch_python import IdBatch
+    else:
+        IdBatch = _compiled.IdBatch
 
 __all__ = [
     "Hasher",

@@ -22,10 +22,12 @@ class IdBatch:
     def __init__(self, values: Iterable[object]) -> None:
         """Check every value and bring it to its canonical form.
 
+        A buffer of unsigned 64-bit integers (`array('Q')`, a numpy array) will do as well.
+
         Raises:
             BadRequest: a value is not an id; the message names its index in the batch. Nothing is kept.
         """
-        given = list(values)
+        given: list[object] = [*(_integers_of_buffer(values) or values)]
         if len(given) >= _FAST_CHECK_COUNT_MIN and _are_integer_ids(given):
             self._ids = given
             return
@@ -65,3 +67,11 @@ def _are_integer_ids(values: list[object]) -> TypeGuard[list[Id]]:
     except OverflowError:
         return False
     return True
+
+
+def _integers_of_buffer(values: object) -> list[int] | None:
+    try:
+        view = memoryview(values)  # type: ignore[arg-type] # most are no buffer, which is how to find out
+    except TypeError:
+        return None
+    return view.tolist() if view.format in ("Q", "L") and view.itemsize == 8 and view.ndim == 1 else None

@@ -46,7 +46,7 @@ class Dispatcher:
         """Answer a request: by its handler, or with the error that it met."""
         context = self._context
         command = request.command
-        context.counters.requests[command.name] += 1
+        context.counters.requests[command.name] += request.frame_count
         try:
             if context.stopping:
                 raise Unavailable("the server is shutting down")

@@ -17,7 +17,7 @@ from presencedb.engine import Engine, Transition
 from presencedb.errors import GapError
 from presencedb.limits import FEED_BYTES_MAX, FEED_EVENTS_MAX, FEED_FRAME_EVENTS_MAX
 from presencedb.node.wall_time import WallTime
-from presencedb.protocol.codec_python import encode_notification, encode_presence
+from presencedb.protocol.codec import encode_notification, encode_presence
 
 CHUNKS_PER_TURN: Final = 2
 WAITING_SHARE: Final = 8

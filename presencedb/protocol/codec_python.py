@@ -15,7 +15,7 @@ import msgpack
 from presencedb.errors import BadRequest, Error, ProtocolError, TooLarge, UnknownMethod, from_wire
 from presencedb.ids import Id
 from presencedb.limits import FRAME_BYTES_MAX, KIB, METHOD_BYTES_MAX, MSGID_MAX
-from presencedb.protocol.commands import COMMANDS, read_params
+from presencedb.protocol.commands import COMMANDS, Command, Options, read_params
 from presencedb.protocol.messages import Malformed, Notification, Request, Response
 
 REQUEST: Final = 0
@@ -24,8 +24,13 @@ NOTIFICATION: Final = 2
 
 # A status byte (states.Status) becomes one byte of MessagePack: false, true, nil.
 _STATUS_TO_WIRE: Final = bytes([0xC2, 0xC3, 0xC0]).ljust(256, b"\xc0")
-_HEAD_BYTES_MAX: Final = 24
+HEAD_BYTES_MAX: Final = 24
 """Enough of a frame to make out its kind and msgid, in the longest form of each."""
+DEPTH_MAX: Final = 1024
+"""Arrays and maps open at once; msgpack's unpacker can hold no more."""
+NOT_MESSAGEPACK: Final = "not MessagePack, or nested too deeply"
+# How much more depends on how the stream was cut, so it is not said.
+FRAME_TOO_LARGE: Final = f"a frame has at most {FRAME_BYTES_MAX} bytes, this one has more"
 _SKIPPER_BYTES: Final = 4 * KIB
 """An unpacker's own buffer only ever grows, so one that took more than this is not kept while a connection idles."""
 _GUARDED_FRAME_BYTES: Final = 64 * KIB
@@ -39,8 +44,7 @@ _MAP_PAIRS_MAX: Final = 64 * KIB
 class Framer:
     """Cuts a stream of bytes into frames."""
 
-    def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
-        self._frame_bytes_max = frame_bytes_max
+    def __init__(self) -> None:
         self._buffer = bytearray()
         self._start = 0  # of the current frame, in the buffer
         self._skipper = _new_skipper()
@@ -73,7 +77,7 @@ class Framer:
             return None
         except ValueError:
             # FormatError, or nesting deeper than the unpacker's stack.
-            raise self.break_off(BadRequest("not MessagePack, or nested too deeply")) from None
+            raise self.break_off(BadRequest(NOT_MESSAGEPACK)) from None
         end = self._skipper.tell() - self._skipper_offset
         self._check_size(end - self._start)
         frame = self._buffer[self._start : end]
@@ -83,12 +87,11 @@ class Framer:
     @property
     def head(self) -> bytes:
         """The first bytes of the frame that is not whole yet."""
-        return bytes(self._buffer[self._start : self._start + _HEAD_BYTES_MAX])
+        return bytes(self._buffer[self._start : self._start + HEAD_BYTES_MAX])
 
     def _check_size(self, size: int) -> None:
-        if size > self._frame_bytes_max:
-            # How much more depends on how the stream was cut, so it is not said.
-            raise self.break_off(TooLarge(f"a frame has at most {self._frame_bytes_max} bytes, this one has more"))
+        if size > FRAME_BYTES_MAX:
+            raise self.break_off(TooLarge(FRAME_TOO_LARGE))
 
     def break_off(self, error: Error) -> Error:
         """Take no more bytes; `next_frame` raises this error from now on. Returns it."""
@@ -120,24 +123,38 @@ class ServerDecoder:
         self._framer = Framer()
         self.feed = self._framer.feed
 
-    def next_message(self) -> Request | Malformed | None:
-        """The next request, what is wrong with the next frame, or None while there is no whole frame."""
+    def next_message(self, frame_count_max: int = 1) -> Request | Malformed | None:  # noqa: ARG002 - makes no runs
+        """The next request, what is wrong with the next frame, or None while there is no whole frame.
+
+        A decoder may give up to `frame_count_max` frames that ask the same as one request; this one never does.
+        """
         try:
             frame = self._framer.next_frame()
         except (TooLarge, BadRequest) as error:
-            return Malformed(_peek(self._framer.head)[1], error, fatal=True)
-        if frame is None:
-            return None
-        try:
-            message = _unpack_request(frame)
-        except BadRequest as error:
-            kind, msgid = _peek(frame[:_HEAD_BYTES_MAX])
-            return Malformed(msgid, error, fatal=kind is None)
-        return _read_request(message)
+            return Malformed(peek(self._framer.head)[1], error, fatal=True)
+        return None if frame is None else read_frame(frame)
 
 
-def _unpack_request(frame: bytearray) -> Any:
-    """The values of a whole frame.
+def read_frame(frame: bytes | bytearray) -> Request | Malformed:
+    """The request in a whole frame, or what is wrong with it."""
+    try:
+        message = _unpack(frame)
+    except BadRequest as error:
+        kind, msgid = peek(frame[:HEAD_BYTES_MAX])
+        return Malformed(msgid, error, fatal=kind is None)
+    return _read_request(message)
+
+
+def read_options(command: Command, data: bytes) -> Options | None:
+    """The options in one whole value; None where it is no map, or wrong for this command."""
+    try:
+        return read_params(command, [0, _unpack(data)]).options
+    except (BadRequest, TooLarge):
+        return None
+
+
+def _unpack(frame: bytes | bytearray) -> Any:
+    """The values of a whole frame, or one of them.
 
     Raises:
         BadRequest: one of them cannot be had, although the frame is MessagePack.
@@ -235,9 +252,9 @@ def _shown_method(method: str) -> str:
     return repr(text)
 
 
-def _peek(head: bytes | bytearray) -> tuple[int | None, int | None]:
+def peek(head: bytes | bytearray) -> tuple[int | None, int | None]:
     """Kind and msgid of a request, or kind alone of a notification, from the first bytes of a frame; else nothing."""
-    reader = msgpack.Unpacker(max_buffer_size=_HEAD_BYTES_MAX, read_size=_HEAD_BYTES_MAX)
+    reader = msgpack.Unpacker(max_buffer_size=HEAD_BYTES_MAX, read_size=HEAD_BYTES_MAX)
     reader.feed(head)
     try:
         size, kind = reader.read_array_header(), reader.unpack()

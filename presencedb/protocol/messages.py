@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from presencedb.errors import Error
 from presencedb.ids import IdBatch
@@ -12,11 +13,36 @@ from presencedb.protocol.commands import Command, Options
 PROTOCOL_VERSION: Final = 1
 
 
+class Run(Protocol):
+    """Several frames of one client that asked the same of other ids, served as one request."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def frames(self) -> Sequence[tuple[int | None, int]]:
+        """`(msgid, count of ids)` of each, in order; a msgid of None is a notification."""
+        ...
+
+    @property
+    def msgids(self) -> Sequence[int]:
+        """Those of the requests among them, in order."""
+        ...
+
+    def encode_counts(self, marks: bytes | bytearray) -> bytes:
+        """An answer to each: how many of its ids are marked with 1, of one byte an id of the whole run."""
+        ...
+
+    def encode_statuses(self, statuses: bytes) -> bytes:
+        """An answer to each: an array of true, false and nil, from one `Status` byte an id of the whole run."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Request:
     """A sound request or notification, held against its command.
 
-    `msgid` is None for a notification, which gets no reply. `reply` is the session's: the encoded answer while it waits for
+    `msgid` is None for a notification, which gets no reply. With a `run` it stands for several frames, and `msgid` is that
+    of the first of them that wants a reply. `reply` is the session's: the encoded answer while it waits for
     the answers to earlier requests.
     """
 
@@ -26,7 +52,13 @@ class Request:
     cursor: str | None
     limit: int
     options: Options
+    run: Run | None = None
     reply: bytes | None = None
+
+    @property
+    def frame_count(self) -> int:
+        """How many requests and notifications this is."""
+        return 1 if self.run is None else len(self.run)
 
 
 @dataclass(slots=True)

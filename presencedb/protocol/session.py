@@ -13,7 +13,7 @@ from typing import Any
 
 from presencedb.errors import Busy, Error
 from presencedb.limits import MSGID_MAX, REPLIES_OWED_MAX, REQUESTS_IN_FLIGHT_MAX, WRITE_HIGH_WATER_BYTES
-from presencedb.protocol.codec_python import (
+from presencedb.protocol.codec import (
     ClientDecoder,
     ServerDecoder,
     encode_error,
@@ -34,9 +34,16 @@ class ServerSession:
     until that has changed. Who owns the socket then reads no more from it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, run_frames_max: int = 1) -> None:
+        """Begin a session.
+
+        Args:
+            run_frames_max: how many frames that ask the same may come out as one request, where the codec can do that.
+        """
         self._decoder = ServerDecoder()
+        self._run_frames_max = run_frames_max
         self._owed: deque[Request | bytes] = deque()  # requests in order, and the replies to frames refused between them
+        self._owed_count = 0  # replies to them all
         self._out: list[bytes] = []
         self._encoded_bytes = 0  # replies and notifications that have not been taken, those held by order included
         self._refused_count = 0  # frames refused since output was last taken
@@ -53,7 +60,8 @@ class ServerSession:
     def next_request(self) -> Request | None:
         """The next sound request or notification; None until more bytes come, or while the session is `full`."""
         while self.protocol_error is None and not self.full:
-            message = self._decoder.next_message()
+            waiting = self._owed_count
+            message = self._decoder.next_message(max(1, min(self._run_frames_max, REQUESTS_IN_FLIGHT_MAX - waiting)))
             if message is None:
                 return None
             if isinstance(message, Malformed):
@@ -61,12 +69,12 @@ class ServerSession:
                 continue
             if message.msgid is None:
                 return message
-            waiting = len(self._owed)
             if waiting >= REQUESTS_IN_FLIGHT_MAX:
                 busy = Busy(f"at most {REQUESTS_IN_FLIGHT_MAX} requests in flight, {waiting} are waiting")
                 self._refuse(Malformed(message.msgid, busy, fatal=False))
                 continue
             self._owed.append(message)
+            self._owed_count += message.frame_count
             return message
         return None
 
@@ -79,7 +87,7 @@ class ServerSession:
         """
         return (
             self._encoded_bytes >= WRITE_HIGH_WATER_BYTES
-            or len(self._owed) >= REPLIES_OWED_MAX
+            or self._owed_count >= REPLIES_OWED_MAX
             or self._refused_count >= REQUESTS_IN_FLIGHT_MAX
         )
 
@@ -90,15 +98,27 @@ class ServerSession:
 
     def reply_statuses(self, request: Request, statuses: bytes) -> None:
         """Answer a request with an array of true, false and nil, from one `Status` byte each."""
-        if request.msgid is not None:
+        if request.run is not None:
+            self._answer(request, request.run.encode_statuses(statuses))
+        elif request.msgid is not None:
             self._answer(request, encode_statuses(request.msgid, statuses))
+
+    def reply_counts(self, request: Request, marks: bytes | bytearray) -> None:
+        """Answer a request with how many of its ids are marked with 1, from one byte each."""
+        if request.msgid is None:
+            return
+        if request.run is None:
+            self._answer(request, encode_result(request.msgid, sum(marks)))
+        else:
+            self._answer(request, request.run.encode_counts(marks))
 
     def fail(self, request: Request, error: Error) -> None:
         """Answer a request with an error; count it where it was a notification."""
-        if request.msgid is None:
-            self.bad_notifications += 1
-        else:
-            self._answer(request, encode_error(request.msgid, error))
+        msgids = [request.msgid] if request.run is None else request.run.msgids
+        frames = [encode_error(msgid, error) for msgid in msgids if msgid is not None]
+        self.bad_notifications += request.frame_count - len(frames)
+        if frames:
+            self._answer(request, b"".join(frames))
 
     def push(self, frame: bytes) -> None:
         """Send an encoded notification, after the replies given so far."""
@@ -128,6 +148,7 @@ class ServerSession:
             if reply is None:
                 return
             owed.popleft()
+            self._owed_count -= 1 if isinstance(first, bytes) else first.frame_count
             self._out.append(reply)
 
     def _refuse(self, malformed: Malformed) -> None:
@@ -141,6 +162,7 @@ class ServerSession:
         self._encoded_bytes += len(frame)
         if self._owed:
             self._owed.append(frame)
+            self._owed_count += 1
         else:
             self._out.append(frame)
 

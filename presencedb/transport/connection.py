@@ -24,6 +24,7 @@ from presencedb.limits import (
     KEEPALIVE_INTERVAL_S,
     KEEPALIVE_PROBES,
     LAST_WORDS_MS_MAX,
+    RUN_FRAMES_MAX,
     SECOND_MS,
     TURN_IDS_MAX,
     TURN_REQUESTS_MAX,
@@ -73,7 +74,7 @@ class Connection(asyncio.BufferedProtocol):
         self.introduction = ("", "", "")
         self._hub = hub
         self._service = service
-        self._session = ServerSession()
+        self._session = ServerSession(run_frames_max=RUN_FRAMES_MAX)
         self._opening = b""  # the first bytes that came
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
@@ -109,6 +110,11 @@ class Connection(asyncio.BufferedProtocol):
     def reply_statuses(self, request: Request, statuses: bytes) -> None:
         """Answer a request with an array of true, false and nil, from one `Status` byte each."""
         self._session.reply_statuses(request, statuses)
+        self._answered()
+
+    def reply_counts(self, request: Request, marks: bytes | bytearray) -> None:
+        """Answer a request with how many of its ids are marked with 1, from one byte each."""
+        self._session.reply_counts(request, marks)
         self._answered()
 
     def fail(self, request: Request, error: Error) -> None:
@@ -238,7 +244,7 @@ class Connection(asyncio.BufferedProtocol):
                         self._write(HTTP_ANSWER)
                     self._end()
                 break
-            requests_left -= 1
+            requests_left -= request.frame_count
             ids_left -= len(request.ids)
             serve(self, request)
         else:

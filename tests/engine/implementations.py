@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 from presencedb.engine import Engine, EngineConfig
 from presencedb.engine.reference import ReferenceEngine
+from presencedb.implementation import compiled_module
 
 
 class MakeEngine(Protocol):
@@ -14,4 +15,8 @@ class MakeEngine(Protocol):
     def __call__(self, config: EngineConfig, *, tick: int) -> Engine: ...
 
 
-IMPLEMENTATIONS: Final[dict[str, MakeEngine]] = {"python": ReferenceEngine}
+_kernel = compiled_module("presencedb.engine._kernel")
+IMPLEMENTATIONS: Final[dict[str, MakeEngine]] = {
+    "python": ReferenceEngine,
+    **({} if _kernel is None else {"c": _kernel.KernelEngine}),
+}

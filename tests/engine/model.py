@@ -255,6 +255,9 @@ class ModelEngine:
         self._happens(Beat(tuple(ids), tick, age_ticks))
         return self._online_count() - before
 
+    def heartbeat_each(self, ids: IdBatch, tick: int) -> bytearray:
+        return bytearray(self.heartbeat(IdBatch([user_id]), tick) for user_id in ids)
+
     def sign_off(self, ids: IdBatch, tick: int, *, age_ticks: int = 0, grace_ticks: int = 0) -> int:
         before = self._online_count()
         self._happens(SignOff(tuple(ids), tick, age_ticks, grace_ticks))

@@ -46,6 +46,8 @@ class Heartbeat:
     age: int
 
     def apply(self, engine: Engine, tick: int) -> object:
+        if self.age == 0 and len(self.ids) % 2 == 1:
+            return engine.heartbeat_each(IdBatch(self.ids), tick)
         return engine.heartbeat(IdBatch(self.ids), tick, age_ticks=self.age)
 
 

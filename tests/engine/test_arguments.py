@@ -16,6 +16,7 @@ NOW: Final = T + 5
 Call = Callable[[Engine, int], object]
 CALLS_WITH_A_TICK: Final[dict[str, Call]] = {
     "heartbeat": lambda engine, tick: engine.heartbeat(batch("alice", "bob"), tick),
+    "heartbeat of each": lambda engine, tick: engine.heartbeat_each(batch("alice", "bob"), tick),
     "late heartbeat": lambda engine, tick: engine.heartbeat(batch("alice", "bob"), tick, age_ticks=1),
     "sign_off": lambda engine, tick: engine.sign_off(batch("alice", "bob"), tick),
     "sign_off with grace": lambda engine, tick: engine.sign_off(batch("alice", "bob"), tick, grace_ticks=1),

@@ -22,21 +22,23 @@ CROWD: Final = 500
 Churn = Callable[[Engine, int], None]
 
 
-def memory_of_rounds(engine: Engine, churn: Churn) -> tuple[int, int]:
-    """Bytes in use after a few rounds and after many: what the interpreter counts, and what the engine says of itself."""
+def in_use(engine: Engine) -> int:
+    """Bytes: what the interpreter counts, and what the engine says of itself."""
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0] + engine.stats().bytes
 
-    def in_use() -> int:
-        gc.collect()
-        return tracemalloc.get_traced_memory()[0] + engine.stats().bytes
+
+def memory_of_rounds(engine: Engine, churn: Churn) -> tuple[int, int]:
+    """Bytes in use after a few rounds and after many."""
 
     tracemalloc.start()
     try:
         for number in range(ROUNDS // 4):
             churn(engine, number)
-        early = in_use()
+        early = in_use(engine)
         for number in range(ROUNDS // 4, ROUNDS):
             churn(engine, number)
-        return early, in_use()
+        return early, in_use(engine)
     finally:
         tracemalloc.stop()
 
@@ -103,19 +105,18 @@ def test_a_crowd_leaves_by_itself_and_a_few_remain(make_engine: MakeEngine) -> N
     crowd = [IdBatch(range(first, first + 1_000)) for first in range(0, 40_000, 1_000)]
     tracemalloc.start()
     try:
-        before = tracemalloc.get_traced_memory()[0]
+        before = in_use(engine)
         for part in crowd:
             engine.heartbeat(part, T)
         engine.discard_transitions()
-        full = tracemalloc.get_traced_memory()[0] - before
+        full = in_use(engine) - before
         for tick in range(T + 1, T + 4 * TTL):
             engine.heartbeat(batch("alice", "bob"), tick)
             engine.advance(tick, expiry_count_max=100)
         while not engine.advance(T + 4 * TTL, expiry_count_max=EVERYBODY):
             pass
         engine.discard_transitions()
-        gc.collect()
-        left = tracemalloc.get_traced_memory()[0] - before
+        left = in_use(engine) - before
     finally:
         tracemalloc.stop()
     assert engine.count() == 2

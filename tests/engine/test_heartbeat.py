@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from presencedb.engine import RETENTION_ONLINE, Engine, EngineConfig
+from presencedb.engine import RETENTION_ONLINE, Engine, EngineConfig, TickWentBack
 from presencedb.ids import Id
 from tests.engine.implementations import MakeEngine
 from tests.engine.operations import POOL
@@ -183,3 +183,15 @@ class TestTheBeginningOfTime:
         assert engine.sign_off(batch("alice"), 1, age_ticks=99) == 0
         assert engine.sign_off(batch("alice"), 1) == 1
         assert engine.drain_transitions() == [came("alice", 1), signed_off("alice", 1)]
+
+
+def test_a_heartbeat_of_each_tells_who_came_online_by_it(engine: Engine) -> None:
+    engine.heartbeat(batch("alice"), T)
+    assert engine.heartbeat_each(batch("alice", "bob", 7, "bob"), T) == bytearray([0, 1, 1, 0])
+    assert engine.heartbeat_each(batch(), T) == bytearray()
+    assert engine.count() == 3
+    engine.sign_off(batch(7), T)
+    assert engine.heartbeat_each(batch(7, 7), T) == bytearray([1, 0])
+    with pytest.raises(TickWentBack):
+        engine.heartbeat_each(batch("carol"), T - 1)
+    assert status(engine, "carol") is OFFLINE

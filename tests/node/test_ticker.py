@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from types import SimpleNamespace
 
 import msgpack
 import pytest
@@ -161,15 +162,15 @@ class TestAClockThatStops:
 
     async def test_a_tick_that_fails_does_not_end_the_ticking(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with ticking() as node:
-            healthy = node.engine.advance
 
             def fail(tick: int, *, expiry_count_max: int) -> bool:
                 failures.append(tick)
                 raise MemoryError("for a moment")
 
             failures: list[int] = []
-            monkeypatch.setattr(node.engine, "advance", fail)
+            failing = SimpleNamespace(advance=fail, config=node.engine.config, hold_timeouts=node.engine.hold_timeouts)
+            monkeypatch.setattr(node.ticker, "_engine", failing)
             node.clock.advance_ms(TICK_MS)
             await wait_until_async(lambda: len(failures) > 2)
-            monkeypatch.setattr(node.engine, "advance", healthy)
+            monkeypatch.setattr(node.ticker, "_engine", node.engine)
             await node.reached()

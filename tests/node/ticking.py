@@ -42,7 +42,7 @@ class Ticking:
         self.ticker = Ticker(self.engine, self.clock, TickScale(TICK_MS), self.hub, self._each_tick)
 
     def serve(self, connection: Connection, request: Request) -> None:
-        self.clock.advance_ms(self.request_cost_ms)
+        self.clock.advance_ms(self.request_cost_ms * request.frame_count)
         self.engine.heartbeat(request.ids, self.ticker.now())
 
     def has_room(self, connection: Connection) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from presencedb.errors import BadRequest, ProtocolError
+from presencedb.ids import IdBatch
 from presencedb.protocol.messages import Request, Response
 from presencedb.protocol.session import ClientSession, ServerSession
 
@@ -56,7 +57,7 @@ def serve(pieces: Iterable[bytes], session: ServerSession | None = None) -> Serv
         session.receive_data(piece)
         while True:
             while (request := session.next_request()) is not None:
-                served.requests.append(describe(request))
+                served.requests += describe_frames(request)
                 answer(session, request)
             was_full = session.full
             served.out += session.data_to_send()
@@ -90,11 +91,32 @@ def receive(pieces: Iterable[bytes]) -> Received:
 def answer(session: ServerSession, request: Request) -> None:
     """An answer of each kind, which depends on nothing but the request."""
     if request.command.name == "status":
-        session.reply_statuses(request, bytes(index % 3 for index in range(len(request.ids))))
+        session.reply_statuses(request, bytes(index % 3 for size in id_counts(request) for index in range(size)))
+    elif request.command.name == "heartbeat":
+        session.reply_counts(request, bytes([1] * len(request.ids)))
     elif request.command.name == "info":
         session.fail(request, BadRequest("no"))
     else:
         session.reply(request, len(request.ids))
+
+
+def id_counts(request: Request) -> list[int]:
+    """How many ids each frame has that this request stands for."""
+    return [len(request.ids)] if request.run is None else [count for _, count in request.run.frames]
+
+
+def describe_frames(request: Request) -> list[Described]:
+    """The frames that a request stands for, each as if it had come out by itself."""
+    if request.run is None:
+        return [describe(request)]
+    ids = iter(request.ids)
+    described = []
+    for msgid, count in request.run.frames:
+        frame_ids = IdBatch.of_canonical([next(ids) for _ in range(count)])
+        described.append(describe(replace(request, msgid=msgid, ids=frame_ids, run=None)))
+    assert next(ids, None) is None
+    assert request.msgid == next((msgid for msgid, _ in request.run.frames if msgid is not None), None)
+    return described
 
 
 def describe(request: Request) -> Described:

@@ -35,7 +35,7 @@ class StubService:
         self._serve = serve
 
     def serve(self, connection: Connection, request: Request) -> None:
-        self.served_count += 1
+        self.served_count += request.frame_count
         self.requests.append((connection, request))
         self._serve(connection, request)
 

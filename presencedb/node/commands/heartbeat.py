@@ -11,4 +11,8 @@ def handle(context: NodeContext, connection: Connection, request: Request) -> No
     """Answers how many of them came online by it."""
     context.counters.heartbeats += len(request.ids)
     age_ticks = context.scale.ticks(request.options.age_ms)
-    connection.reply(request, context.engine.heartbeat(request.ids, context.ticker.now(), age_ticks=age_ticks))
+    tick = context.ticker.now()
+    if request.run is None:
+        connection.reply(request, context.engine.heartbeat(request.ids, tick, age_ticks=age_ticks))
+    else:
+        connection.reply_counts(request, context.engine.heartbeat_each(request.ids, tick))

@@ -1,0 +1,155 @@
+"""What only the kernel can get wrong: pages that grow, split, shrink and merge, and the memory behind them.
+
+The comparison with the reference is that of every engine; the stories here are about crowds in a few slots. The kernel's
+own rules (see `check.h`) are asked for after every step.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import cache
+from itertools import count, islice
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from presencedb.engine import Copy, EngineConfig, Transition
+from presencedb.engine.reference import ReferenceEngine
+from presencedb.ids import Hasher, Id, IdBatch, IdKind
+from presencedb.ids.hashing import WIDTH_BITS
+from presencedb.limits import SLOT_BITS
+from tests.engine.differential import compare
+from tests.engine.operations import Advance, Export, Heartbeat, Merge, Operation, Scan, SignOff, Sync
+from tests.engine.test_differential import Case, cases
+from tests.support.process import clean_environment
+from tests.support.strategies import distances
+
+_kernel = pytest.importorskip("presencedb.engine._kernel", reason="the compiled parts are not built")
+
+SEED: Final = 7
+CROWDED_SLOT: Final = 4711
+CROWD_TEXTS: Final = 24
+TTL: Final = 5
+EVERYBODY: Final = 1_000_000
+
+
+class CheckedEngine(_kernel.KernelEngine):  # type: ignore[misc, name-defined]  # a module that may be missing
+    """A kernel that is held against its own rules whenever somebody looks what happened."""
+
+    def drain_transitions(self) -> list[Transition]:
+        _kernel.check(self)
+        drained: list[Transition] = super().drain_transitions()
+        return drained
+
+
+@cache
+def crowd(size: int) -> tuple[Id, ...]:
+    """So many ids of each kind that a hash can be chosen for, and some texts, all in one slot."""
+    hasher = Hasher(SEED)
+    chosen: list[Id] = []
+    for kind in (IdKind.INT32, IdKind.INT64, IdKind.UUID):
+        behind = WIDTH_BITS[kind] - SLOT_BITS
+        first = CROWDED_SLOT << behind
+        chosen += [hasher.id_of(kind, first + index * (1 << behind) // size) for index in range(size)]
+    texts = (f"user {number}" for number in count())
+    found = islice((text for text in texts if hasher.place(text).slot == CROWDED_SLOT), CROWD_TEXTS if size > 1 else 1)
+    return tuple(IdBatch([*chosen, *found]))
+
+
+def parts(ids: tuple[Id, ...]) -> SearchStrategy[tuple[Id, ...]]:
+    """The whole crowd, a run of it, or every n-th."""
+    size = len(ids)
+    runs = st.tuples(st.integers(0, size), st.integers(0, size)).map(lambda ends: ids[min(ends) : max(ends)])
+    combs = st.tuples(st.integers(0, 9), st.integers(2, 50)).map(lambda comb: ids[comb[0] :: comb[1]])
+    return st.one_of(st.just(ids), runs, combs)
+
+
+def copies(ids: tuple[Id, ...]) -> SearchStrategy[tuple[Copy, ...]]:
+    def made(some: tuple[Id, ...], age: int, signed_off: bool) -> tuple[Copy, ...]:
+        return tuple(Copy(user_id, age + index % 2, signed_off) for index, user_id in enumerate(some))
+
+    return st.builds(made, parts(ids), st.integers(0, 2 * TTL), st.booleans())
+
+
+def crowded_stories(ids: tuple[Id, ...]) -> SearchStrategy[list[Operation]]:
+    some, ages = parts(ids), st.one_of(st.just(0), distances(TTL))
+    steps = st.one_of(st.sampled_from([0, 1]), distances(TTL))
+    return st.lists(
+        st.one_of(
+            st.builds(Heartbeat, steps, some, st.just(0)),
+            st.builds(Heartbeat, steps, some, ages),
+            st.builds(SignOff, steps, some, ages, st.one_of(st.just(0), distances(TTL))),
+            st.builds(Advance, steps, st.sampled_from([1, 100, EVERYBODY])),
+            st.builds(Advance, steps, st.sampled_from([1, 100, EVERYBODY])),
+            st.builds(Merge, steps, copies(ids)),
+            st.builds(Export, steps, st.just(ids[:1])),
+            st.builds(Scan, st.just(0), st.sampled_from([1, 100, EVERYBODY]), st.none()),
+            st.builds(Sync, st.just(ids[:1]), st.booleans()),
+        ),
+        max_size=12,
+    )
+
+
+@pytest.mark.parametrize("size", [1, 30, 400])
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), retention=st.sampled_from([0, None, TTL, 3 * TTL]))
+def test_a_crowd_in_one_slot(size: int, data: st.DataObject, retention: int | None) -> None:
+    config = EngineConfig(ttl_ticks=TTL, retention_ticks=retention, seed=SEED)
+    compare(ReferenceEngine, CheckedEngine, config, 1_000, data.draw(crowded_stories(crowd(size))))
+
+
+@pytest.mark.slow
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), retention=st.sampled_from([0, None, 3 * TTL]))
+def test_pages_split_and_merge(data: st.DataObject, retention: int | None) -> None:
+    config = EngineConfig(ttl_ticks=TTL, retention_ticks=retention, seed=SEED)
+    compare(ReferenceEngine, CheckedEngine, config, 1_000, data.draw(crowded_stories(crowd(4_000))))
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(3600)
+@settings(max_examples=20_000, suppress_health_check=list(HealthCheck))
+@given(case=cases())
+def test_twenty_thousand_stories(case: Case) -> None:
+    compare(ReferenceEngine, CheckedEngine, *case)
+
+
+def test_a_slot_that_held_pages_by_the_dozen_is_empty_again() -> None:
+    everybody = crowd(20_000)
+    engine = CheckedEngine(EngineConfig(ttl_ticks=TTL, seed=SEED), tick=0)
+    before = engine.stats().bytes
+    for tick in range(1, 4):
+        assert engine.heartbeat(IdBatch(everybody[tick::3]), tick) == len(everybody[tick::3])
+    assert {change.id for change in engine.drain_transitions()} == {*everybody[1:]}
+    for tick in range(4, 4 + 2 * TTL):
+        while not engine.advance(tick, expiry_count_max=500):
+            _kernel.check(engine)
+        engine.drain_transitions()
+    assert engine.stats().users == 0
+    assert engine.stats().bytes < before + 100_000
+
+
+@pytest.mark.parametrize(
+    ("wanted", "engine", "ids"), [("c", "KernelEngine", "_batch"), ("python", "ReferenceEngine", "batch_python")]
+)
+def test_the_one_that_was_asked_for_is_what_runs(wanted: str, engine: str, ids: str) -> None:
+    program = (
+        "from presencedb import engine, ids;"
+        "made = engine.create_engine(engine.EngineConfig(ttl_ticks=1), tick=0);"
+        "print(engine.IMPLEMENTATION, type(made).__name__, ids.IdBatch.__module__)"
+    )
+    environment = {**clean_environment(), "PRESENCEDB_IMPL": wanted}
+    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == [wanted, engine, f"presencedb.ids.{ids}"]
+
+
+def test_a_batch_of_the_other_kind_is_refused() -> None:
+    from presencedb.ids.batch_python import IdBatch as PythonIdBatch
+
+    engine = _kernel.KernelEngine(EngineConfig(ttl_ticks=1), tick=0)
+    with pytest.raises(TypeError):
+        engine.status(PythonIdBatch([1]))

@@ -24,22 +24,24 @@ class Row:
 
 
 UNKNOWN_OFFSET: Final = 2_000_000_000
+CONNECTIONS: Final = ("--connections", "8")
+"""Enough that a server always has something to do while answers are on their way."""
 
 ROWS: Final = (
     Row(
         name="heartbeats, one id a frame, pipelined 100",
         unit="ids_per_s",
-        load=("--op", "heartbeat", "--pipeline", "100"),
+        load=("--op", "heartbeat", "--pipeline", "100", *CONNECTIONS),
     ),
     Row(
         name="the same without replies",
         unit="ids_per_s",
-        load=("--op", "notify", "--pipeline", "1000"),
+        load=("--op", "notify", "--pipeline", "1000", *CONNECTIONS),
     ),
     Row(
         name="heartbeats, 1,000 ids a frame",
         unit="ids_per_s",
-        load=("--op", "heartbeat", "--ids-per-frame", "1000", "--frames", "4000"),
+        load=("--op", "heartbeat", "--ids-per-frame", "1000", "--frames", "4000", *CONNECTIONS),
     ),
     Row(
         name="status of 100, one call at a time, 50 connections",
@@ -50,7 +52,7 @@ ROWS: Final = (
     Row(
         name="status of 100, pipelined 16",
         unit="ids_per_s",
-        load=("--op", "status", "--ids-per-frame", "100", "--frames", "40000", "--pipeline", "16"),
+        load=("--op", "status", "--ids-per-frame", "100", "--frames", "40000", "--pipeline", "16", *CONNECTIONS),
         expect_known=True,
     ),
     Row(
@@ -58,7 +60,7 @@ ROWS: Final = (
         unit="ids_per_s",
         load=(
             *("--op", "status", "--ids-per-frame", "100", "--frames", "40000", "--pipeline", "16"),
-            *("--key-offset", str(UNKNOWN_OFFSET)),
+            *("--key-offset", str(UNKNOWN_OFFSET), *CONNECTIONS),
         ),
         expect_known=False,
     ),

@@ -1,4 +1,4 @@
-"""What all tests share: the header of a run, hypothesis profiles, the async tests, the list of missing programs."""
+"""What all tests share: the header of a run, hypothesis profiles, stale builds, async tests, missing programs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import presencedb
 from presencedb.engine import IMPLEMENTATION
 from presencedb.implementation import ENVIRONMENT_VARIABLE
 from tests.support import programs
+from tests.support.compiled import stale_parts
 
 pytest_plugins = ["pytester", "tests.support.async_tests"]
 
@@ -25,6 +26,11 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 def pytest_report_header() -> str:
     how = "forced" if os.environ.get(ENVIRONMENT_VARIABLE) else "default"
     return f"presencedb {presencedb.__version__}: engine {IMPLEMENTATION} ({how})"
+
+
+def pytest_sessionstart() -> None:
+    if stale := stale_parts():
+        pytest.exit(f"built from an older source: {', '.join(stale)}; build anew with `make environment-dev`", returncode=4)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
+import tomllib
 from typing import Final
 
 import pytest
@@ -60,6 +62,8 @@ CLOCK_READERS: Final = {
 }
 ENTRY_POINTS: Final = {"presencedb", "presencedb.__main__"}
 CLIENT_PACKAGES: Final = {"msgpack", "xxhash"}
+BROUGHT_ALONG: Final = {"cryptography", "multidict", "yarl"}
+"""What PyJWT[crypto] and aiohttp depend on, and have in their own interfaces."""
 PRIVATE_TEXTS: Final = ("/home/", "/root/", "/Users/", "site-packages")
 """Paths of somebody's machine, which mean nothing on another."""
 
@@ -221,6 +225,15 @@ print(*(name for name in added if getattr(sys.modules[name], "__file__", None)))
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=clean_environment()
     ).stdout
     assert set(shown.split()) == {"presencedb"} | CLIENT_PACKAGES
+
+
+def test_what_is_depended_on_is_used_and_the_other_way_round() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    names = {re.split(r"[^\w-]", line, maxsplit=1)[0].lower().replace("-", "_") for line in declared}
+    imported = {entry.module.partition(".")[0] for entry in imports() if entry.path.suffix == ".py"}
+    foreign = imported - sys.stdlib_module_names - {"presencedb"}
+    modules = {"jwt" if name == "pyjwt" else name for name in names}
+    assert modules == foreign - BROUGHT_ALONG
 
 
 def test_no_text_names_somebodys_machine() -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.resources
-import re
 import subprocess
 import sys
 import sysconfig
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,10 +14,8 @@ import pytest
 import presencedb
 from tests.support.process import clean_environment, run_command
 from tests.support.programs import require_program
-from tests.support.sources import ROOT, imports
+from tests.support.sources import ROOT
 
-BROUGHT_ALONG = {"cryptography", "multidict", "yarl"}
-"""What PyJWT[crypto] and aiohttp depend on, and have in their own interfaces."""
 DISTRIBUTION = importlib.metadata.distribution("presencedb")
 
 
@@ -34,15 +30,6 @@ def test_types_are_for_everybody() -> None:
 
 def test_the_licence_comes_along() -> None:
     assert DISTRIBUTION.metadata["License-Expression"] == "Apache-2.0"
-
-
-def test_what_is_depended_on_is_used_and_the_other_way_round() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    names = {re.split(r"[^\w-]", line, maxsplit=1)[0].lower().replace("-", "_") for line in declared}
-    imported = {entry.module.partition(".")[0] for entry in imports() if entry.path.suffix == ".py"}
-    foreign = imported - sys.stdlib_module_names - {"presencedb"}
-    modules = {"jwt" if name == "pyjwt" else name for name in names}
-    assert modules == foreign - BROUGHT_ALONG
 
 
 def test_the_command_runs_however_it_is_called() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,8 @@ from presencedb.protocol.messages import Request, Response
 from presencedb.protocol.session import ClientSession, ServerSession
 
 Described = tuple[Any, ...]
+MISREAD_BY_MSGPACK = b"\xc9\xff\xff\xff\xff"
+"""An extension of 2^32-1 bytes: the msgpack package adds the byte of its type in 32 bits, and takes it for an empty one."""
 
 
 @dataclass(slots=True)
@@ -91,7 +93,7 @@ def receive(pieces: Iterable[bytes]) -> Received:
 def answer(session: ServerSession, request: Request) -> None:
     """An answer of each kind, which depends on nothing but the request."""
     if request.command.name == "status":
-        session.reply_statuses(request, bytes(index % 3 for size in id_counts(request) for index in range(size)))
+        session.reply_statuses(request, bytes(index % 3 for _, size in frames_of(request) for index in range(size)))
     elif request.command.name == "heartbeat":
         session.reply_counts(request, bytes([1] * len(request.ids)))
     elif request.command.name == "info":
@@ -100,9 +102,9 @@ def answer(session: ServerSession, request: Request) -> None:
         session.reply(request, len(request.ids))
 
 
-def id_counts(request: Request) -> list[int]:
-    """How many ids each frame has that this request stands for."""
-    return [len(request.ids)] if request.run is None else [count for _, count in request.run.frames]
+def frames_of(request: Request) -> Sequence[tuple[int | None, int]]:
+    """The frames that a request stands for: the msgid and the count of ids of each."""
+    return [(request.msgid, len(request.ids))] if request.run is None else request.run.frames
 
 
 def describe_frames(request: Request) -> list[Described]:

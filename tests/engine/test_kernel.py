@@ -17,10 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from presencedb.engine import Copy, EngineConfig, Transition
+from presencedb.engine import IMPLEMENTATION, Copy, EngineConfig, Transition
 from presencedb.engine.reference import ReferenceEngine
 from presencedb.ids import Hasher, Id, IdBatch, IdKind
 from presencedb.ids.hashing import WIDTH_BITS
+from presencedb.implementation import COMPILED
 from presencedb.limits import SLOT_BITS
 from tests.engine.differential import compare
 from tests.engine.operations import Advance, Export, Heartbeat, Merge, Operation, Scan, SignOff, Sync
@@ -29,6 +30,7 @@ from tests.support.process import clean_environment
 from tests.support.strategies import distances
 
 _kernel = pytest.importorskip("presencedb.engine._kernel", reason="the compiled parts are not built")
+pytestmark = pytest.mark.skipif(IMPLEMENTATION != COMPILED, reason="the twins in Python are what runs")
 
 SEED: Final = 7
 CROWDED_SLOT: Final = 4711

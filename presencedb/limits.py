@@ -95,6 +95,9 @@ FEED_EVENTS_MAX: Final = 2_000_000
 FEED_BYTES_MAX: Final = 64 * MIB
 FEED_FRAME_EVENTS_MAX: Final = 4096
 """Transitions in one `presence` notification."""
+FEED_UNPUBLISHED_IDS_MAX: Final = 4 * FEED_FRAME_EVENTS_MAX
+"""After writes of this many ids the feed is published before the tick is over: what waits for it then does not grow with how
+fast heartbeats come in."""
 FEED_LINGER_MS: Final = 60 * SECOND_MS
 """How long after its last reader left the feed goes on keeping transitions, so that a reader can come back."""
 EXPIRIES_PER_TURN_MAX: Final = 4096

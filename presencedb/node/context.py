@@ -27,6 +27,7 @@ class NodeContext:
         credentials: None: no token is needed.
         stopping: requests are not served any more.
         info: takes the counters of all parts.
+        wrote: is told, after the reply, how many ids a command wrote.
     """
 
     settings: NodeSettings
@@ -42,6 +43,7 @@ class NodeContext:
     credentials: Credentials | None = None
     stopping: bool = False
     info: Callable[[], dict[str, Any]]
+    wrote: Callable[[int], None]
 
     def rights_of(self, token_digest: bytes | None) -> frozenset[Right] | None:
         """What a caller may do who has shown this token, or none; None: nothing before it shows a good one."""

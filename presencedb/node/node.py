@@ -16,7 +16,14 @@ import structlog
 from presencedb.clock import Clock, SystemClock
 from presencedb.credentials import Credentials, Right
 from presencedb.engine import IMPLEMENTATION, Engine, EngineConfig, create_engine
-from presencedb.limits import FEED_LINGER_MS, SECOND_MS, SLOT_COUNT, TICK_AGE_MS_MAX, TICK_ORIGIN
+from presencedb.limits import (
+    FEED_LINGER_MS,
+    FEED_UNPUBLISHED_IDS_MAX,
+    SECOND_MS,
+    SLOT_COUNT,
+    TICK_AGE_MS_MAX,
+    TICK_ORIGIN,
+)
 from presencedb.node.context import NodeContext
 from presencedb.node.counters import Counters
 from presencedb.node.dispatch import Dispatcher
@@ -189,9 +196,11 @@ class _Parts:
             seed=seed,
             credentials=settings.credentials,
             info=information.take,
+            wrote=self._wrote,
         )
         self.listener = Listener(self.hub, Dispatcher(self.context), self.context.rights_of(None))
         self._publishing_rest = False
+        self._unpublished_ids = 0  # written since the feed was published last
 
     async def listen(self, settings: NodeSettings) -> None:
         """Open the doors that the settings name."""
@@ -211,7 +220,13 @@ class _Parts:
             self._feed.cut()
         self._publish(tick)
 
+    def _wrote(self, id_count: int) -> None:
+        self._unpublished_ids += id_count
+        if self._unpublished_ids >= FEED_UNPUBLISHED_IDS_MAX:
+            self._publish(self.ticker.now())
+
     def _publish(self, tick: int) -> None:
+        self._unpublished_ids = 0
         all_encoded = self._feed.publish(tick)
         self._followers.pump_all()
         if not all_encoded and not self._publishing_rest:

@@ -9,12 +9,7 @@ from presencedb.implementation import compiled_module
 if TYPE_CHECKING:
     from presencedb.ids.batch_python import IdBatch
 else:
-    # A forced one that is missing is an error that `presencedb.engine` raises; here it would come while the package itself
-    # is imported, before anybody could say it in one line.
-    try:
-        _compiled = compiled_module("presencedb.ids._batch")
-    except ImportError:
-        _compiled = None
+    _compiled = compiled_module("presencedb.ids._batch")
     if _compiled is None:
         from presencedb.ids.batch_python import IdBatch
     else:

@@ -100,6 +100,14 @@ FEED_UNPUBLISHED_IDS_MAX: Final = 4 * FEED_FRAME_EVENTS_MAX
 fast heartbeats come in."""
 FEED_LINGER_MS: Final = 60 * SECOND_MS
 """How long after its last reader left the feed goes on keeping transitions, so that a reader can come back."""
+WATCHED_IDS_MAX: Final = 10_000
+"""Ids that one connection watches at a time."""
+EVENTS_HIGH_WATER_BYTES: Final = 256 * KIB
+"""Output waiting in a connection that follows or watches, above which events are held back: what one that stops reading costs,
+beside the notification that went over it."""
+EVENTS_LOW_WATER_BYTES: Final = 64 * KIB
+SLOW_READER_MS: Final = 60 * SECOND_MS
+"""A reader of the feed that has taken nothing for so long is cut: it can come back with its cursor, and holds nothing here."""
 EXPIRIES_PER_TURN_MAX: Final = 4096
 """Timeouts emitted in one turn of the loop, so that expiry of a crowd does not hold up those who are there."""
 
@@ -157,6 +165,8 @@ assert IDS_PER_FRAME_MAX < FRAME_BYTES_MAX, "an id takes at least a byte"
 assert SCAN_LIMIT_MAX * (ID_TEXT_BYTES_MAX + 2) < FRAME_BYTES_MAX, "the largest page of a scan fits a frame"
 assert FEED_FRAME_EVENTS_MAX * (ID_TEXT_BYTES_MAX + 40) < FRAME_BYTES_MAX, "the largest notification fits a frame"
 assert WRITE_LOW_WATER_BYTES < WRITE_HIGH_WATER_BYTES
+assert EVENTS_LOW_WATER_BYTES < EVENTS_HIGH_WATER_BYTES <= WRITE_HIGH_WATER_BYTES
+assert WATCHED_IDS_MAX * (ID_TEXT_BYTES_MAX + 2) < FRAME_BYTES_MAX, "one frame names all the ids that a connection watches"
 assert HTTP_IDS_MAX <= IDS_PER_FRAME_MAX
 assert FEED_FRAME_EVENTS_MAX <= FOLLOW_QUEUE_CHANGES_MAX
 assert BACKOFF_BASE_MS <= BACKOFF_CAP_MS

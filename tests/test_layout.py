@@ -37,7 +37,8 @@ LAYERS: Final = (
         "logs",
     },
     {"ids"},
-    {"engine", "protocol", "placement"},
+    {"transitions"},
+    {"engine", "protocol", "placement", "watching"},
     {"transport", "membership"},
     {"client"},
     {"node"},
@@ -54,7 +55,7 @@ NEAR_SIDE: Final = ("engine", "node")
 PACKAGE_IMPORTS: Final = {"client", "errors", "ids", "version"}
 """What `presencedb/__init__.py` is made of."""
 
-PURE: Final = (GROUND - {"clock"}) | {"ids", "engine", "protocol", "placement"}
+PURE: Final = (GROUND - {"clock"}) | {"ids", "transitions", "engine", "protocol", "placement", "watching"}
 """Parts that are handed the time and the bytes, so that they can be simulated, replayed and fuzzed."""
 IMPURE_MODULES: Final = {"asyncio", "select", "selectors", "signal", "socket", "ssl", "threading", "time", "uvloop"}
 CLOCK_READERS: Final = {

@@ -10,14 +10,16 @@ nothing is kept or encoded; numbers then go on past what was dropped, so that a 
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, deque
 from typing import Final
 
-from presencedb.engine import Engine, Transition
+from presencedb.engine import Engine
 from presencedb.errors import GapError
 from presencedb.limits import FEED_BYTES_MAX, FEED_EVENTS_MAX, FEED_FRAME_EVENTS_MAX
 from presencedb.node.wall_time import WallTime
 from presencedb.protocol.codec import encode_notification, encode_presence
+from presencedb.transitions import Transitions
 
 CHUNKS_PER_TURN: Final = 2
 WAITING_SHARE: Final = 8
@@ -45,7 +47,7 @@ class Feed:
         self._run = run
         self._linger_ticks = linger_ticks
         self._frames: dict[int, tuple[bytes, int]] = {}
-        self._waiting: deque[list[Transition]] = deque()
+        self._waiting: deque[Transitions] = deque()
         self._event_count = 0
         self._bytes = 0
         self._reader_count = 0
@@ -112,11 +114,11 @@ class Feed:
             # Where nothing was missed, the cursor of the end stays good.
             self._forget(self.end + (1 if missed_count else 0))
             return
-        transitions = self._engine.drain_transitions()
-        self.transitions += len(transitions)
-        self._event_count += len(transitions)
-        for start in range(0, len(transitions), FEED_FRAME_EVENTS_MAX):
-            self._waiting.append(transitions[start : start + FEED_FRAME_EVENTS_MAX])
+        while self._engine.transitions_waiting:
+            chunk = self._engine.drain_transitions(FEED_FRAME_EVENTS_MAX)
+            self.transitions += len(chunk)
+            self._event_count += len(chunk)
+            self._waiting.append(chunk)
 
     def _forget(self, next_number: int) -> None:
         self._frames.clear()
@@ -130,8 +132,8 @@ class Feed:
             chunk = self._waiting.popleft()
             self.encoded_end += 1
             ms_at = self._wall_time.ms_at
-            events = [(user_id, online, ms_at(tick), reason.text) for user_id, online, tick, reason in chunk]
-            frame = encode_presence(self.cursor_at(self.encoded_end), events)
+            times_ms = array("q", [ms_at(tick) for tick in chunk.ticks])
+            frame = encode_presence(self.cursor_at(self.encoded_end), chunk.ids, chunk.marks, times_ms)
             self._frames[self.encoded_end - 1] = (frame, len(chunk))
             self._bytes += len(frame) + _CHUNK_OVERHEAD_BYTES
         while self._frames and (self._event_count > FEED_EVENTS_MAX or self._bytes > FEED_BYTES_MAX):

@@ -7,16 +7,19 @@ itself: an error in one is answered and the next is read, unless the stream itse
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 import msgpack
 
 from presencedb.errors import BadRequest, Error, ProtocolError, TooLarge, UnknownMethod, from_wire
-from presencedb.ids import Id
+from presencedb.ids import IdBatch
 from presencedb.limits import FRAME_BYTES_MAX, KIB, METHOD_BYTES_MAX, MSGID_MAX
 from presencedb.protocol.commands import COMMANDS, Command, Options, read_params
 from presencedb.protocol.messages import Malformed, Notification, Request, Response
+from presencedb.states import Reason, Status
+from presencedb.transitions import REASON_SHIFT
 
 REQUEST: Final = 0
 RESPONSE: Final = 1
@@ -24,6 +27,11 @@ NOTIFICATION: Final = 2
 
 # A status byte (states.Status) becomes one byte of MessagePack: false, true, nil.
 _STATUS_TO_WIRE: Final = bytes([0xC2, 0xC3, 0xC0]).ljust(256, b"\xc0")
+_ONLINE_OF: Final = {Status.OFFLINE: False, Status.ONLINE: True, Status.UNKNOWN: None}
+_MARKED: Final = {
+    reason << REASON_SHIFT | status: (online, reason.text) for reason in Reason for status, online in _ONLINE_OF.items()
+}
+"""What a mark says on the wire: online, and the reason."""
 HEAD_BYTES_MAX: Final = 24
 """Enough of a frame to make out its kind and msgid, in the longest form of each."""
 DEPTH_MAX: Final = 1024
@@ -339,6 +347,31 @@ def _array_header(size: int) -> bytes:
     return b"\xdc" + size.to_bytes(2, "big") if size <= 0xFFFF else b"\xdd" + size.to_bytes(4, "big")
 
 
-def encode_presence(cursor: str, events: Sequence[tuple[Id, bool | None, int, str]]) -> bytes:
-    """A `presence` notification: the cursor after these events, each `(id, online, at_ms, reason)`."""
+def encode_presence(
+    cursor: str, ids: IdBatch, marks: bytes, times_ms: array[int], positions: array[int] | None = None
+) -> bytes:
+    """A `presence` notification: the cursor after these changes, each as `[id, online, at_ms, reason]`.
+
+    Args:
+        cursor: the place after them.
+        ids: who changed.
+        marks: of each, how (`presencedb.transitions`).
+        times_ms: of each, when: Unix milliseconds (type code 'q').
+        positions: which of them to tell, by their indexes (type code 'I'); None: all.
+
+    Raises:
+        ValueError: the columns differ in length, a mark means nothing, or there is no change at a position.
+    """
+    count = len(ids)
+    if len(marks) != count or len(times_ms) != count:
+        raise ValueError(f"{count} ids, {len(marks)} marks and {len(times_ms)} times are not of one length")
+    events = []
+    try:
+        for position in range(count) if positions is None else positions:
+            online, reason = _MARKED[marks[position]]
+            events.append((ids[position], online, times_ms[position], reason))
+    except IndexError:
+        raise ValueError(f"position {position} of {count} changes") from None
+    except KeyError as unknown:
+        raise ValueError(f"a mark is a reason and a status, not {unknown}") from None
     return _pack((NOTIFICATION, "presence", (cursor, events)))

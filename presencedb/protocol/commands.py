@@ -32,6 +32,7 @@ class Split(Enum):
     ANY = "any node"
     OWNERS = "every owner of each id"
     FIRST_KNOWN = "the first owner of each id, the next ones for what is unknown"
+    TELLER = "of each id the first owner that knows its status, and is listened to from then on"
     SLOTS = "one owner of each slot"
     ALL = "every node"
 
@@ -301,6 +302,25 @@ COMMANDS: Final = _table(
         split=Split.SLOTS,
         merge=Merge.CHAIN,
         help="List the users online, page by page. Who is online all along appears exactly once.",
+    ),
+    Command(
+        name="watch",
+        params=(Param.IDS, Param.CURSOR),
+        optional=1,
+        result="[cursor, statuses], then `presence` notifications",
+        right=Right.READ,
+        split=Split.TELLER,
+        merge=Merge.IN_ORDER,
+        help="Learn who is online and be told of every change; with a cursor, of exactly those missed, or the error gap.",
+    ),
+    Command(
+        name="unwatch",
+        params=(Param.IDS,),
+        result="how many of them were watched",
+        right=Right.READ,
+        split=Split.TELLER,
+        merge=Merge.SUM,
+        help="Be told no more of the changes of these users.",
     ),
     Command(
         name="follow",

@@ -18,7 +18,7 @@ from typing import Any, Final, Self, cast
 from presencedb.client.values import ServerInfo
 from presencedb.errors import Error
 from presencedb.ids import Id
-from presencedb.protocol.codec_python import encode_notification, encode_presence
+from presencedb.protocol.codec_python import encode_notification
 from presencedb.protocol.messages import PROTOCOL_VERSION, Request
 from presencedb.protocol.session import ServerSession
 from tests.support.waiting import wait_until_async
@@ -62,8 +62,7 @@ class Peer(asyncio.Protocol):
 
     def tell(self, cursor: str, *events: tuple[Id, bool | None, int, str]) -> None:
         """Send a `presence` notification."""
-        self.session.push(encode_presence(cursor, events))
-        self.flush()
+        self.notify("presence", cursor, events)
 
     def notify(self, method: str, *params: object) -> None:
         """Send any notification."""

@@ -12,10 +12,10 @@ from presencedb.engine.interface import (
     EngineConfig,
     EngineStats,
     TickWentBack,
-    Transition,
 )
 from presencedb.engine.reference import ReferenceEngine
 from presencedb.implementation import COMPILED, PYTHON, compiled_module
+from presencedb.transitions import Transition, Transitions
 
 __all__ = [
     "IMPLEMENTATION",
@@ -26,6 +26,7 @@ __all__ = [
     "EngineStats",
     "TickWentBack",
     "Transition",
+    "Transitions",
     "create_engine",
 ]
 

@@ -25,6 +25,7 @@ cdef extern from "presencedb/engine/kernel/batch.h" nogil:
 
     struct Log "log":
         Change *changes
+        size_t start
         size_t count
         char *texts
 

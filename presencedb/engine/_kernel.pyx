@@ -49,10 +49,11 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 
 from array import array
 
-from presencedb.engine.interface import RETENTION_ONLINE, Copy, EngineStats, TickWentBack, Transition
+from presencedb.engine.interface import RETENTION_ONLINE, Copy, EngineStats, TickWentBack
 from presencedb.engine.reference_slots import checked_slots
 from presencedb.limits import SLOT_COUNT, TICK_MAX
 from presencedb.states import Reason
+from presencedb.transitions import Transition, Transitions
 
 from presencedb.ids._batch cimport IDS_OK, KIND_TEXT, IdBatch, id_object, ids_hash, value_of_hash
 
@@ -301,12 +302,19 @@ cdef class KernelEngine:
     def hold_timeouts(self, until_tick):
         self.c.hold = max(self.c.hold, min(until_tick, INT64_MAX))
 
-    def drain_transitions(self):
+    @property
+    def transitions_waiting(self):
+        return self.c.log.count - self.c.log.start
+
+    def drain_transitions(self, count_max):
+        if count_max < 1:
+            raise ValueError(f"a drain takes one transition at least, not {count_max}")
         cdef size_t index
+        cdef size_t end = self.c.log.start + min(count_max, self.transitions_waiting)
         cdef Change *change
         cdef bits128 value
         drained = []
-        for index in range(self.c.log.count):
+        for index in range(self.c.log.start, end):
             change = &self.c.log.changes[index]
             if change.kind == KIND_TEXT:
                 user_id = id_object(KIND_TEXT, change.id, self.c.log.texts + change.id.high)
@@ -314,11 +322,13 @@ cdef class KernelEngine:
                 value = value_of_hash(&self.c.keys, change.kind, change.id)
                 user_id = id_object(change.kind, value, NULL)
             drained.append(Transition(user_id, change.online != 0, change.tick, REASONS[change.reason]))
-        log_empty(&self.c.log)
-        return drained
+        self.c.log.start = end
+        if self.c.log.start == self.c.log.count:
+            log_empty(&self.c.log)
+        return Transitions.of(drained)
 
     def discard_transitions(self):
-        count = self.c.log.count
+        count = self.transitions_waiting
         log_empty(&self.c.log)
         return count
 

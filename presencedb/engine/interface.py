@@ -25,6 +25,9 @@ whenever it is really removed.
 `UNKNOWN`, never `OFFLINE`, and nothing is emitted, whatever happens. Becoming synced or unsynced emits nothing either; the
 caller compares. A new engine has every slot synced or none, as its configuration says.
 
+**Transitions** wait, in the order in which they happened for each user, until the caller takes them: all, or some from the
+front. In whatever pieces they are taken, and whatever is written between two of them, together they are the same.
+
 **Ticks** are in 0..`TICK_MAX - 1` and never go back: every method that takes a tick refuses one smaller than any it has been
 given before. A tick may be the same as the last, or jump by any amount. Arguments are checked first, so whatever a method
 refuses (`TickWentBack`; `ValueError` for a tick, age, grace, slot, limit or count out of range) changes nothing.
@@ -39,7 +42,7 @@ from typing import Final, NamedTuple, Protocol
 
 from presencedb.ids import Id, IdBatch
 from presencedb.limits import TICK_MS_MIN, TTL_MS_MAX
-from presencedb.states import Reason
+from presencedb.transitions import Transitions
 
 RETENTION_ONLINE: Final = 0
 """Forget a user who is not online. A sign-off is kept until its ttl is over, so that older news cannot undo it."""
@@ -77,20 +80,6 @@ class EngineConfig:
             raise ValueError(f"a retention is at least the ttl of {self.ttl_ticks} ticks, not {self.retention_ticks}")
         if not 0 <= self.seed <= 2**64 - 1:
             raise ValueError(f"a hash seed has 64 bits, {self.seed} does not fit")
-
-
-class Transition(NamedTuple):
-    """One change of one user's status, emitted exactly once.
-
-    `tick` is when it became true: the stamp of the heartbeat or sign-off, but no earlier than the tick of the last
-    `advance`, where old news come in; or the deadline of the timeout; for a sign-off with grace, the end of the grace. It
-    never goes back for one user.
-    """
-
-    id: Id
-    online: bool
-    tick: int
-    reason: Reason
 
 
 class Copy(NamedTuple):
@@ -210,12 +199,21 @@ class Engine(Protocol):
         """Emit no timeout before `until_tick`: this node itself was away, so silence proves nothing. Only ever raised."""
         ...
 
-    def drain_transitions(self) -> list[Transition]:
-        """Take what was emitted since the last call, in the order in which it happened for each user."""
+    @property
+    def transitions_waiting(self) -> int:
+        """How many transitions were emitted and not taken yet (O(1))."""
+        ...
+
+    def drain_transitions(self, count_max: int) -> Transitions:
+        """Take what waits longest, `count_max` transitions or as many as there are; none of them means that none waits.
+
+        Raises:
+            ValueError: `count_max` is below 1.
+        """
         ...
 
     def discard_transitions(self) -> int:
-        """Drop what was emitted since the last drain, for when nobody listens; returns how many there were."""
+        """Drop all that wait, for when nobody listens; returns how many there were."""
         ...
 
     def export_slot(self, slot: int, tick: int) -> list[Copy]:

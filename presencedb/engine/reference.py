@@ -19,7 +19,6 @@ from presencedb.engine.interface import (
     EngineConfig,
     EngineStats,
     TickWentBack,
-    Transition,
 )
 from presencedb.engine.reference_registers import SIGNED_OFF, Registers
 from presencedb.engine.reference_slots import checked_slots
@@ -27,6 +26,7 @@ from presencedb.ids import Id, IdBatch
 from presencedb.ids.hashing import WIDTH_BITS, Place
 from presencedb.limits import SLOT_COUNT, TICK_MAX
 from presencedb.states import Reason, Status
+from presencedb.transitions import Transitions
 
 HASH_BITS: Final = 128
 KIND_BITS: Final = 2
@@ -246,13 +246,20 @@ class ReferenceEngine:
 
     # --- what changed, and copies ------------------------------------------------------------------------------------
 
-    def drain_transitions(self) -> list[Transition]:
-        drained = self._registers.transitions
-        self._registers.transitions = []
-        return drained
+    @property
+    def transitions_waiting(self) -> int:
+        return len(self._registers.transitions)
+
+    def drain_transitions(self, count_max: int) -> Transitions:
+        if count_max < 1:
+            raise ValueError(f"a drain takes one transition at least, not {count_max}")
+        waiting = self._registers.transitions
+        return Transitions.of([waiting.popleft() for _ in range(min(count_max, len(waiting)))])
 
     def discard_transitions(self) -> int:
-        return len(self.drain_transitions())
+        count = len(self._registers.transitions)
+        self._registers.transitions.clear()
+        return count
 
     def export_slot(self, slot: int, tick: int) -> list[Copy]:
         checked_slots((slot,))

@@ -11,14 +11,16 @@ Heartbeats do not touch it: an entry that comes up too early is armed again for 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from presencedb.engine.interface import RETENTION_ONLINE, EngineConfig, Transition
+from presencedb.engine.interface import RETENTION_ONLINE, EngineConfig
 from presencedb.engine.reference_slots import Slots
 from presencedb.engine.reference_timers import Timers, compact
 from presencedb.ids import Hasher, Id
 from presencedb.states import Reason
+from presencedb.transitions import Transition
 
 SIGNED_OFF: Final = 1
 
@@ -46,7 +48,7 @@ class Registers:
         self.slots = Slots(config.synced)
         self.requests: dict[Id, int] = {}
         self.grace_ends = Timers()
-        self.transitions: list[Transition] = []
+        self.transitions: deque[Transition] = deque()
         self.keep = None if config.retention_ticks is None else max(config.retention_ticks, config.ttl_ticks)
         self._ttl = config.ttl_ticks
         self._only_sign_offs_kept = config.retention_ticks == RETENTION_ONLINE

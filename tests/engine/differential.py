@@ -9,6 +9,7 @@ from presencedb.engine import Engine, EngineConfig, Transition
 from presencedb.ids import Id, IdBatch
 from tests.engine.implementations import MakeEngine
 from tests.engine.operations import POOL, Operation, ids_named
+from tests.engine.tools import drained
 
 TICK_REFUSED: Final = "refused"
 
@@ -24,7 +25,7 @@ def compare(first: MakeEngine, second: MakeEngine, config: EngineConfig, start: 
     for operation in operations:
         answers = [_answer(engine, operation) for engine in engines]
         assert answers[0] == answers[1], operation
-        said = [_by_user(engine.drain_transitions()) for engine in engines]
+        said = [_by_user(drained(engine)) for engine in engines]
         assert said[0] == said[1], operation
         seen = [_seen(engine, users) for engine in engines]
         assert seen[0] == seen[1], operation

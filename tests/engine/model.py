@@ -8,11 +8,12 @@ from such stories.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from presencedb.engine import Copy, EngineConfig, EngineStats, TickWentBack, Transition
+from presencedb.engine import Copy, EngineConfig, EngineStats, TickWentBack, Transition, Transitions
 from presencedb.ids import Hasher, Id, IdBatch
 from presencedb.ids.hashing import WIDTH_BITS
 from presencedb.limits import SLOT_COUNT
@@ -208,7 +209,7 @@ class ModelEngine:
         self._hasher = Hasher(config.seed)
         self._start = tick
         self._history: list[Event] = [Seen(tick)]
-        self._drained: dict[Id, int] = {}
+        self._taken: Counter[Id] = Counter()
 
     @property
     def config(self) -> EngineConfig:
@@ -309,16 +310,22 @@ class ModelEngine:
         slot, kind, hash_value = self._hasher.place(user_id)
         return (slot << 130) + (kind << 128) + (hash_value << (128 - WIDTH_BITS[kind]))
 
-    def drain_transitions(self) -> list[Transition]:
-        return list(self._drain())
+    @property
+    def transitions_waiting(self) -> int:
+        return len(self._waiting())
+
+    def drain_transitions(self, count_max: int) -> Transitions:
+        taken = self._waiting()[:count_max]
+        self._taken.update(transition.id for transition in taken)
+        return Transitions.of(taken)
 
     def discard_transitions(self) -> int:
-        return len(self.drain_transitions())
+        return len(self.drain_transitions(self.transitions_waiting))
 
-    def _drain(self) -> Iterator[Transition]:
-        for story in self._stories():
-            yield from story.said[self._drained.get(story.user_id, 0) :]
-            self._drained[story.user_id] = len(story.said)
+    def _waiting(self) -> list[Transition]:
+        """Of each user, all that was said and not taken: user by user, which is as good an order as any."""
+        stories = self._stories()
+        return [transition for story in stories for transition in story.said[self._taken[story.user_id] :]]
 
     def export_slot(self, slot: int, tick: int) -> list[Copy]:
         self._happens(Seen(tick))

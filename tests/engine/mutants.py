@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Final
 
-from presencedb.engine import EngineConfig, Transition
+from presencedb.engine import EngineConfig, Transition, Transitions
 from presencedb.engine.reference import ReferenceEngine
 from presencedb.engine.reference_registers import SIGNED_OFF, Registers
 from presencedb.ids import Id, IdBatch
@@ -82,8 +82,8 @@ class GraceOutlivesHeartbeat(ReferenceEngine):
 
 
 class SaysEverythingTwice(ReferenceEngine):
-    def drain_transitions(self) -> list[Transition]:
-        return [transition for transition in super().drain_transitions() for _ in range(2)]
+    def drain_transitions(self, count_max: int) -> Transitions:
+        return Transitions.of(transition for transition in super().drain_transitions(count_max) for _ in range(2))
 
 
 class CountsWhoWasNotThere(ReferenceEngine):

@@ -18,6 +18,7 @@ from tests.engine.tools import (
     advance,
     batch,
     came,
+    drained,
     last_seen,
     signed_off,
     slot_of,
@@ -109,7 +110,7 @@ class TestWhatWins:
         engine.heartbeat(batch("a"), T)
         engine.sign_off(batch("a"), T + 1)
         assert engine.merge([Copy("a", 2, False)], T + 4) == 1
-        assert engine.drain_transitions() == [came("a", T), signed_off("a", T + 1), came("a", T + 2)]
+        assert drained(engine) == [came("a", T), signed_off("a", T + 1), came("a", T + 2)]
 
     def test_at_a_tie_the_sign_off_stays(self, make_engine: MakeEngine) -> None:
         engine = make(make_engine)
@@ -122,7 +123,7 @@ class TestWhatWins:
         engine = make(make_engine)
         engine.heartbeat(batch("a"), T + 1)
         assert engine.merge([Copy("a", 3, True)], T + 4) == 1
-        assert engine.drain_transitions() == [came("a", T + 1), signed_off("a", T + 1)]
+        assert drained(engine) == [came("a", T + 1), signed_off("a", T + 1)]
 
     def test_an_older_sign_off_loses(self, make_engine: MakeEngine) -> None:
         engine = make(make_engine)
@@ -165,7 +166,7 @@ class TestUnknownUsers:
         engine = make(make_engine, RETENTION)
         assert engine.merge([Copy("a", age, False), Copy("b", age, True)], T) == 2 * stored
         assert engine.count() == 0
-        assert engine.drain_transitions() == []
+        assert drained(engine) == []
         assert last_seen(engine, "a") == (T - age if stored else -1)
 
     def test_for_ever_everything_is_stored(self, make_engine: MakeEngine) -> None:

@@ -10,7 +10,7 @@ import pytest
 from presencedb.engine import EngineConfig
 from presencedb.limits import TICK_ORIGIN
 from tests.engine.implementations import MakeEngine
-from tests.engine.tools import EVERYBODY, OFFLINE, ONLINE, TTL, T, advance, batch, came, status, timed_out
+from tests.engine.tools import EVERYBODY, OFFLINE, ONLINE, TTL, T, advance, batch, came, drained, status, timed_out
 
 YEAR: Final = 365 * 24 * 3600 * 10
 MONTH: Final = 30 * 24 * 3600 * 10
@@ -137,14 +137,14 @@ class TestBounded:
         engine.discard_transitions()
         tick = T + 3 * TTL
         assert not engine.advance(tick, expiry_count_max=100)
-        gone = engine.drain_transitions()
+        gone = drained(engine)
         assert 0 < len(gone) < self.COUNT
         assert engine.count() == self.COUNT - len(gone)
         assert sum(engine.status(batch(*range(self.COUNT)))) == self.COUNT - len(gone)
         while not engine.advance(tick, expiry_count_max=100):
             assert engine.count() > 0
         assert engine.count() == 0
-        assert sorted(gone + engine.drain_transitions()) == [timed_out(i, T + TTL + 1) for i in range(self.COUNT)]
+        assert sorted(gone + drained(engine)) == [timed_out(i, T + TTL + 1) for i in range(self.COUNT)]
 
     def test_whoever_beats_meanwhile_stays(self, make_engine: MakeEngine) -> None:
         engine = make_engine(EngineConfig(ttl_ticks=TTL), tick=T)
@@ -152,7 +152,7 @@ class TestBounded:
         tick = T + 3 * TTL
         engine.discard_transitions()
         assert not engine.advance(tick, expiry_count_max=100)
-        gone = sorted(engine.drain_transitions())
+        gone = sorted(drained(engine))
         assert engine.heartbeat(batch(*range(self.COUNT)), tick) == len(gone)
         assert advance(engine, tick + TTL) == [came(t.id, tick) for t in gone]
         assert engine.count() == self.COUNT
@@ -165,7 +165,7 @@ class TestBounded:
         while engine.count():
             engine.advance(tick, expiry_count_max=30)
             tick += 1
-        said = [t for t in engine.drain_transitions() if not t.online]
+        said = [t for t in drained(engine) if not t.online]
         wanted = [timed_out(user_id, user_id // 100 + TTL + 1) for user_id in range(T * 100, (T + 20) * 100)]
         assert sorted(said) == wanted
 
@@ -183,7 +183,7 @@ class TestBounded:
         while not engine.advance(T + TTL + 1, expiry_count_max=1):
             calls += 1
             assert calls <= self.COUNT
-        assert engine.drain_transitions()[-1] == timed_out("alice", T + TTL + 1)
+        assert drained(engine)[-1] == timed_out("alice", T + TTL + 1)
         assert engine.count() == self.COUNT
 
 

@@ -14,6 +14,7 @@ from tests.engine.tools import (
     advance,
     batch,
     came,
+    drained,
     last_seen,
     signed_off,
     slot_of,
@@ -62,7 +63,7 @@ def test_the_register_has_the_request(make_engine: MakeEngine) -> None:
     assert engine.export_slot(slot_of(engine, "alice"), T + 7) == [Copy("alice", 5, True)]
     assert engine.heartbeat(batch("alice"), T + 7, age_ticks=5) == 0
     assert engine.heartbeat(batch("alice"), T + 7, age_ticks=4) == 1
-    assert engine.drain_transitions()[-1] == came("alice", T + 7)
+    assert drained(engine)[-1] == came("alice", T + 7)
 
 
 @pytest.mark.parametrize("tick", [T + 1, T + 2, T + 6])
@@ -234,4 +235,4 @@ def test_graces_count_towards_the_bound_of_an_advance(make_engine: MakeEngine) -
     while not engine.advance(T + 1, expiry_count_max=7):
         pass
     assert engine.count() == 0
-    assert sorted(t.tick for t in engine.drain_transitions()) == [T] * 300 + [T + 1] * 300
+    assert sorted(t.tick for t in drained(engine)) == [T] * 300 + [T + 1] * 300

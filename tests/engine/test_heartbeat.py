@@ -16,6 +16,7 @@ from tests.engine.tools import (
     advance,
     batch,
     came,
+    drained,
     last_seen,
     signed_off,
     status,
@@ -63,14 +64,14 @@ def test_after_a_timeout_a_heartbeat_brings_online_again(engine: Engine) -> None
     engine.heartbeat(batch("alice"), T)
     advance(engine, T + TTL + 1)
     assert engine.heartbeat(batch("alice"), T + TTL + 1) == 1
-    assert engine.drain_transitions() == [came("alice", T + TTL + 1)]
+    assert drained(engine) == [came("alice", T + TTL + 1)]
 
 
 def test_a_batch_counts_who_came_online_and_applies_a_repeated_id_each_time(engine: Engine) -> None:
     engine.heartbeat(batch(1), T)
     assert engine.heartbeat(batch(1, 2, "two", 2, 3), T) == 3
     assert engine.status(batch(2, 1, 2, 4)) == bytes([ONLINE, ONLINE, ONLINE, OFFLINE])
-    assert engine.drain_transitions() == [came(1, T), came(2, T), came("two", T), came(3, T)]
+    assert drained(engine) == [came(1, T), came(2, T), came("two", T), came(3, T)]
 
 
 def test_an_empty_batch_is_fine(engine: Engine) -> None:
@@ -90,7 +91,7 @@ def test_transitions_are_drained_once(engine: Engine) -> None:
     engine.heartbeat(batch("alice", "bob"), T)
     assert engine.discard_transitions() == 2
     assert engine.discard_transitions() == 0
-    assert engine.drain_transitions() == []
+    assert drained(engine) == []
 
 
 class TestLateHeartbeats:
@@ -141,7 +142,7 @@ class TestLateHeartbeats:
         assert engine.heartbeat(batch("alice"), T + TTL + 1, age_ticks=3) == 1
         assert last_seen(engine, "alice") == T + TTL - 2
         # The ticks of a user's transitions never go back, so this one is not the heartbeat's own.
-        assert engine.drain_transitions() == [came("alice", T + TTL + 1)]
+        assert drained(engine) == [came("alice", T + TTL + 1)]
 
     def test_not_during_an_expiry_that_is_not_finished_either(self, engine: Engine) -> None:
         engine.heartbeat(batch(*range(200)), T)
@@ -182,7 +183,7 @@ class TestTheBeginningOfTime:
         engine.heartbeat(batch("alice"), 1)
         assert engine.sign_off(batch("alice"), 1, age_ticks=99) == 0
         assert engine.sign_off(batch("alice"), 1) == 1
-        assert engine.drain_transitions() == [came("alice", 1), signed_off("alice", 1)]
+        assert drained(engine) == [came("alice", 1), signed_off("alice", 1)]
 
 
 def test_a_heartbeat_of_each_tells_who_came_online_by_it(engine: Engine) -> None:

@@ -21,7 +21,7 @@ from presencedb.states import Reason, Status
 from tests.engine.implementations import IMPLEMENTATIONS, MakeEngine
 from tests.engine.mutants import INCONSISTENT
 from tests.engine.operations import POOL, configs, slots_of
-from tests.engine.tools import scan_all
+from tests.engine.tools import drained, scan_all
 from tests.support import strategies
 
 USERS: Final[tuple[Id, ...]] = (*POOL[::2], "alice", "user-1")
@@ -50,9 +50,10 @@ class Invariants(RuleBasedStateMachine):
 
     def listen(self) -> list[Transition]:
         """Drain, and hold each transition against what was told of its user before."""
-        said = self.engine.drain_transitions()
+        said = drained(self.engine)
         for transition in said:
             user_id = transition.id
+            assert transition.online is not None
             assert self.told[user_id] != transition.online, "transitions alternate"
             assert transition.tick >= self.tick_of.get(user_id, 0), "ticks never go back"
             assert transition.tick <= self.engine.tick + 1
@@ -110,7 +111,7 @@ class Invariants(RuleBasedStateMachine):
         self.listen()
         slots = slots_of(tuple(ids), self.engine.config.seed)
         self.engine.set_synced(slots, synced)
-        assert self.engine.drain_transitions() == []
+        assert drained(self.engine) == []
         for user_id in USERS:
             if slots_of((user_id,), self.engine.config.seed)[0] in slots:
                 # From here on the caller compares by itself: what was told counts anew from what is so now.

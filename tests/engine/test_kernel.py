@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from presencedb.engine import IMPLEMENTATION, Copy, EngineConfig, Transition
+from presencedb.engine import IMPLEMENTATION, Copy, EngineConfig, Transitions
 from presencedb.engine.reference import ReferenceEngine
 from presencedb.ids import Hasher, Id, IdBatch, IdKind
 from presencedb.ids.hashing import WIDTH_BITS
@@ -26,6 +26,7 @@ from presencedb.limits import SLOT_BITS
 from tests.engine.differential import compare
 from tests.engine.operations import Advance, Export, Heartbeat, Merge, Operation, Scan, SignOff, Sync
 from tests.engine.test_differential import Case, cases
+from tests.engine.tools import drained
 from tests.support.process import clean_environment
 from tests.support.strategies import distances
 
@@ -42,10 +43,10 @@ EVERYBODY: Final = 1_000_000
 class CheckedEngine(_kernel.KernelEngine):  # type: ignore[misc, name-defined]  # a module that may be missing
     """A kernel that is held against its own rules whenever somebody looks what happened."""
 
-    def drain_transitions(self) -> list[Transition]:
+    def drain_transitions(self, count_max: int) -> Transitions:
         _kernel.check(self)
-        drained: list[Transition] = super().drain_transitions()
-        return drained
+        taken: Transitions = super().drain_transitions(count_max)
+        return taken
 
 
 @cache
@@ -126,11 +127,11 @@ def test_a_slot_that_held_pages_by_the_dozen_is_empty_again() -> None:
     before = engine.stats().bytes
     for tick in range(1, 4):
         assert engine.heartbeat(IdBatch(everybody[tick::3]), tick) == len(everybody[tick::3])
-    assert {change.id for change in engine.drain_transitions()} == {*everybody[1:]}
+    assert {change.id for change in drained(engine)} == {*everybody[1:]}
     for tick in range(4, 4 + 2 * TTL):
         while not engine.advance(tick, expiry_count_max=500):
             _kernel.check(engine)
-        engine.drain_transitions()
+        drained(engine)
     assert engine.stats().users == 0
     assert engine.stats().bytes < before + 100_000
 

@@ -15,6 +15,7 @@ from tests.engine.tools import (
     advance,
     batch,
     came,
+    drained,
     last_seen,
     signed_off,
     slot_of,
@@ -41,7 +42,7 @@ def test_a_repeated_id_and_whoever_is_offline_count_for_nothing(engine: Engine) 
     engine.heartbeat(batch("alice"), T)
     assert engine.sign_off(batch("alice", "bob", "alice"), T) == 1
     assert engine.sign_off(batch("alice"), T + 1) == 0
-    assert engine.drain_transitions() == [came("alice", T), signed_off("alice", T)]
+    assert drained(engine) == [came("alice", T), signed_off("alice", T)]
 
 
 def test_a_later_heartbeat_clears_it(engine: Engine) -> None:
@@ -73,7 +74,7 @@ class TestAtTheSameTick:
     def test_heartbeat_then_sign_off(self, engine: Engine) -> None:
         engine.heartbeat(batch("alice"), T)
         assert engine.sign_off(batch("alice"), T) == 1
-        assert engine.drain_transitions() == [came("alice", T), signed_off("alice", T)]
+        assert drained(engine) == [came("alice", T), signed_off("alice", T)]
 
     def test_sign_off_then_heartbeat_is_stamped_one_tick_later(self, engine: Engine) -> None:
         engine.heartbeat(batch("alice"), T)
@@ -91,7 +92,7 @@ class TestAtTheSameTick:
             assert engine.heartbeat(batch("alice"), T) == 1
             assert status(engine, "alice") is ONLINE
             assert last_seen(engine, "alice") <= T + 1
-        ticks = [transition.tick for transition in engine.drain_transitions()]
+        ticks = [transition.tick for transition in drained(engine)]
         assert ticks == sorted(ticks)
         assert ticks[-1] == T + 1
 
@@ -124,7 +125,7 @@ class TestLateSignOffs:
     def test_at_the_tick_of_the_last_heartbeat_it_wins(self, engine: Engine) -> None:
         engine.heartbeat(batch("alice"), T + 5)
         assert engine.sign_off(batch("alice"), T + 6, age_ticks=1) == 1
-        assert engine.drain_transitions() == [came("alice", T + 5), signed_off("alice", T + 5)]
+        assert drained(engine) == [came("alice", T + 5), signed_off("alice", T + 5)]
 
     def test_a_late_heartbeat_at_its_tick_does_not_overcome_it(self, engine: Engine) -> None:
         engine.heartbeat(batch("alice"), T + 1)

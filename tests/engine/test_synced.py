@@ -8,7 +8,7 @@ from presencedb.engine import Copy, Engine, EngineConfig
 from presencedb.limits import SLOT_COUNT
 from tests.engine.implementations import MakeEngine
 from tests.engine.operations import POOL
-from tests.engine.tools import OFFLINE, ONLINE, TTL, UNKNOWN, T, advance, batch, came, slot_of, status, timed_out
+from tests.engine.tools import OFFLINE, ONLINE, TTL, UNKNOWN, T, advance, batch, came, drained, slot_of, status, timed_out
 
 
 @pytest.fixture
@@ -59,10 +59,10 @@ def test_becoming_synced_or_unsynced_says_nothing_by_itself(engine: Engine) -> N
     engine.heartbeat(batch("alice", "bob"), T)
     engine.set_synced(range(SLOT_COUNT), True)
     assert engine.synced_count == SLOT_COUNT
-    assert engine.drain_transitions() == []
+    assert drained(engine) == []
     assert engine.status(batch("alice", "carol")) == bytes([ONLINE, OFFLINE])
     engine.set_synced(range(SLOT_COUNT), False)
-    assert engine.drain_transitions() == []
+    assert drained(engine) == []
     assert engine.status(batch("alice", "carol")) == bytes([ONLINE, UNKNOWN])
 
 
@@ -70,7 +70,7 @@ def test_what_was_said_before_is_still_to_be_drained(make_engine: MakeEngine) ->
     engine = make_engine(EngineConfig(ttl_ticks=TTL), tick=T)
     engine.heartbeat(batch("alice"), T)
     engine.set_synced(range(SLOT_COUNT), False)
-    assert engine.drain_transitions() == [came("alice", T)]
+    assert drained(engine) == [came("alice", T)]
 
 
 def test_told_twice_it_counts_once(engine: Engine) -> None:
@@ -87,10 +87,10 @@ def test_a_pull_into_an_unsynced_slot_says_nothing_and_then_all_agree(make_engin
     owner.sign_off(batch("alice", 42), T + 1)
     for slot in range(SLOT_COUNT):
         engine.merge(owner.export_slot(slot, T + 2), T + 2)
-    assert engine.drain_transitions() == []
+    assert drained(engine) == []
     engine.set_synced(range(SLOT_COUNT), True)
     assert engine.status(batch(*POOL)) == owner.status(batch(*POOL))
-    assert engine.drain_transitions() == []
+    assert drained(engine) == []
 
 
 @pytest.mark.parametrize("wrong", [-1, SLOT_COUNT, 10**9])

@@ -31,11 +31,16 @@ def last_seen(engine: Engine, user_id: Id) -> int:
     return engine.last_seen(batch(user_id))[0]
 
 
+def drained(engine: Engine) -> list[Transition]:
+    """All that waits, one by one."""
+    return list(engine.drain_transitions(EVERYBODY))
+
+
 def advance(engine: Engine, tick: int) -> list[Transition]:
     """Bring time there, emit all that is due, and return what has been emitted since the last drain."""
     while not engine.advance(tick, expiry_count_max=EVERYBODY):
         pass
-    return engine.drain_transitions()
+    return drained(engine)
 
 
 def came(user_id: Id, tick: int) -> Transition:

@@ -22,6 +22,7 @@ from tests.support.waiting import wait_until_async
 TICK_MS: Final = 50
 TTL_TICKS: Final = 20
 TIMEOUT_MS: Final = 20_000
+TRANSITIONS_MAX: Final = 1_000_000
 
 
 class Ticking:
@@ -52,7 +53,7 @@ class Ticking:
         pass
 
     def _each_tick(self, tick: int) -> None:
-        transitions = self.engine.drain_transitions()
+        transitions = list(self.engine.drain_transitions(TRANSITIONS_MAX))
         self.published.append((tick, len(transitions)))
         self.transitions += transitions
 

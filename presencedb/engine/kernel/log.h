@@ -17,7 +17,7 @@ struct change {
 
 struct log {
     struct change *changes;
-    size_t count, capacity;
+    size_t start, count, capacity; /* those before `start` are taken already */
     char *texts;
     size_t texts_size, texts_capacity;
 };
@@ -65,6 +65,7 @@ static inline void log_empty(struct log *log) {
     if (log->capacity > LOG_KEPT_MAX || log->texts_capacity > LOG_TEXTS_KEPT_MAX) {
         log_free(log);
     }
+    log->start = 0;
     log->count = 0;
     log->texts_size = 0;
 }

@@ -48,7 +48,8 @@ class WatchIndex(Protocol):
         ...
 
     def watched(self, watcher: int) -> IdBatch:
-        """The ids that it watches, in the order in which it came to watch them."""
+        """The ids that it watches, in the order in which it came to watch them. One that was unwatched and is watched
+        again is the last."""
         ...
 
     def watched_count(self, watcher: int) -> int:
@@ -57,11 +58,19 @@ class WatchIndex(Protocol):
 
     def match(self, ids: IdBatch) -> list[tuple[int, array[int]]]:
         """Who watches any of these ids: each such watcher once, with the indexes (type code 'I', rising) of those it
-        watches. In no order of watchers."""
+        watches. In no order of watchers.
+
+        Watchers with the same indexes are given the same array, not an equal one, so that what is made of it need be made
+        only once; nobody changes it.
+        """
         ...
 
     def select(self, watcher: int, ids: IdBatch, start: int = 0) -> array[int]:
-        """The indexes from `start` on (type code 'I', rising) of the ids that this watcher watches."""
+        """The indexes from `start` on (type code 'I', rising) of the ids that this watcher watches.
+
+        Raises:
+            ValueError: `start` is not in 0..len(ids).
+        """
         ...
 
     @property
@@ -90,8 +99,9 @@ class Rewind(Protocol):
         """Bring statuses back to what they were before changes: in place.
 
         Of each id the first change from `start` on (an index into the first of `changes`) tells what was before it: whoever
-        came online was offline, and the other way round; before one with the reason `KNOWN`, it was unknown. An id without
-        any change keeps its status. A repeated id gets the same in each of its places.
+        came online was offline, and the other way round. What was before one with the reason `KNOWN` was unknown, and so it
+        is taken to be before one to `UNKNOWN`, which does not tell. An id without any change keeps its status. A repeated
+        id gets the same in each of its places.
 
         Args:
             ids: any number, repeated ones too.
@@ -99,6 +109,7 @@ class Rewind(Protocol):
             changes: one after the other, oldest first.
 
         Raises:
-            ValueError: the number of statuses is not that of the ids, or `start` is beyond the first of the changes.
+            ValueError: the number of statuses is not that of the ids, or `start` is not in 0..len(changes[0]), which
+                without changes is 0. Nothing was changed.
         """
         ...

@@ -12,22 +12,18 @@ from random import Random
 from types import TracebackType
 from typing import Any, Final, Self
 
-from presencedb.client import values
-from presencedb.client.coalesce import Write
-from presencedb.client.dial import GIVEN_SOCKET, Greeting, MakeSocket, Target, target_of
-from presencedb.client.driver import ClientSettings, Driver
+from presencedb.client import calls
+from presencedb.client.dial import MakeSocket, socket_maker
+from presencedb.client.driver import Driver
 from presencedb.client.failures import client_closed
 from presencedb.client.follow import Follow
-from presencedb.client.keep_online import BEAT, Keeper, KeepOnline
-from presencedb.client.url import DEFAULT_URL, TLS_SCHEME, TcpAddress, parse_url
+from presencedb.client.keep_online import Keeper, KeepOnline
+from presencedb.client.settings import read_settings
+from presencedb.client.url import DEFAULT_URL
 from presencedb.client.values import ConnectionState, IdLike, ServerInfo
 from presencedb.clock import SystemClock
-from presencedb.credentials import load_token
-from presencedb.errors import BadRequest, ConfigError
 from presencedb.ids import Id
-from presencedb.limits import AGE_MS_MAX, GRACE_MS_MAX, SCAN_LIMIT_MAX
 
-TOKEN_VARIABLE: Final = "PRESENCEDB_TOKEN"  # noqa: S105 - the name of one, not a token
 NS_PER_S: Final = 1_000_000_000
 
 _clock: Final = SystemClock()
@@ -95,14 +91,16 @@ class AsyncClient:
         Raises:
             ConfigError: the URL or another argument is wrong, or the token file cannot be read.
         """
-        for name, value in (("connect_timeout_s", connect_timeout_s), ("timeout_s", timeout_s)):
-            if not value > 0:
-                raise ConfigError(f"{name} is a number of seconds above 0, not {value!r}")
-        self._settings = ClientSettings(
-            targets=_targets(url, ssl_context, connect),
-            greeting=Greeting(client_name, _token(token, token_file, from_environment=connect is None)),
+        self._settings = read_settings(
+            url,
+            socket_maker,
+            connect=connect,
+            ssl_context=ssl_context,
+            token=token,
+            token_file=token_file,
             connect_timeout_s=connect_timeout_s,
             timeout_s=timeout_s,
+            client_name=client_name,
             random=random,
         )
         self._on_state = on_state
@@ -161,10 +159,7 @@ class AsyncClient:
         Raises:
             BadRequest: an id or the age is not valid. Nothing of this call was sent.
         """
-        driver = self._bound()
-        canonical = values.read_each("heartbeat", ids, "heartbeat_batch")
-        if canonical:
-            await driver.write(BEAT if age_ms == 0 else _write("heartbeat", age_ms, 0), canonical)
+        await self._write(calls.heartbeat(ids, age_ms))
 
     async def heartbeat_batch(self, ids: Iterable[IdLike], *, age_ms: int = 0) -> int:
         """Mark any number of users alive in frames of their own, and tell how many came online by it.
@@ -175,10 +170,7 @@ class AsyncClient:
         Raises:
             BadRequest: an id or the age is not valid. Nothing of this call was sent.
         """
-        driver = self._bound()
-        canonical = values.read_ids("heartbeat_batch", ids)
-        write = _write("heartbeat", age_ms, 0, alone=True)
-        return await driver.write(write, canonical) if canonical else 0
+        return await self._write(calls.heartbeat_batch(ids, age_ms))
 
     async def offline(self, *ids: IdLike, grace_ms: int = 0, age_ms: int = 0) -> None:
         """Sign users off.
@@ -190,11 +182,7 @@ class AsyncClient:
         Raises:
             BadRequest: an id, the grace or the age is not valid. Nothing of this call was sent.
         """
-        driver = self._bound()
-        canonical = values.read_each("offline", ids, "offline_batch")
-        write = _write("offline", age_ms, grace_ms)
-        if canonical:
-            await driver.write(write, canonical)
+        await self._write(calls.offline(ids, grace_ms, age_ms))
 
     async def offline_batch(self, ids: Iterable[IdLike], *, grace_ms: int = 0, age_ms: int = 0) -> int:
         """Sign any number of users off in frames of their own, and tell how many went offline by it at once.
@@ -204,10 +192,7 @@ class AsyncClient:
         Raises:
             BadRequest: an id, the grace or the age is not valid. Nothing of this call was sent.
         """
-        driver = self._bound()
-        canonical = values.read_ids("offline_batch", ids)
-        write = _write("offline", age_ms, grace_ms, alone=True)
-        return await driver.write(write, canonical) if canonical else 0
+        return await self._write(calls.offline_batch(ids, grace_ms, age_ms))
 
     def keep_online(self, *ids: IdLike, sign_off: bool = False, grace_ms: int = 0) -> KeepOnline:
         """Beat for users as long as an `async with` block runs, at the interval that the server asks for.
@@ -221,8 +206,8 @@ class AsyncClient:
         """
         driver = self._bound()
         assert self._keeper is not None
-        farewell = _write("offline", 0, grace_ms)
-        return KeepOnline(driver, self._keeper, values.read_each("keep_online", ids), farewell if sign_off else None)
+        beat, farewell = calls.keep_online(ids, grace_ms)
+        return KeepOnline(driver, self._keeper, beat, farewell if sign_off else None)
 
     # --- reads -------------------------------------------------------------------------------------------------------
 
@@ -235,13 +220,7 @@ class AsyncClient:
         Raises:
             BadRequest: an id is not valid.
         """
-        driver = self._bound()
-        canonical = values.read_ids("status", ids)
-        found: list[bool | None] = []
-        if canonical:
-            for count, result in await driver.call_in_frames("status", canonical):
-                found += values.read_statuses(count, result)
-        return dict(zip(canonical, found, strict=True))
+        return await self._bound().run(calls.status(ids))
 
     async def last_seen(self, ids: Iterable[IdLike]) -> dict[Id, datetime | None]:
         """When users were last alive (or signed off), in UTC, by canonical id.
@@ -251,17 +230,11 @@ class AsyncClient:
         Raises:
             BadRequest: an id is not valid.
         """
-        driver = self._bound()
-        canonical = values.read_ids("last_seen", ids)
-        found: list[datetime | None] = []
-        if canonical:
-            for count, result in await driver.call_in_frames("last_seen", canonical):
-                found += values.read_times(count, result)
-        return dict(zip(canonical, found, strict=True))
+        return await self._bound().run(calls.last_seen(ids))
 
     async def count(self) -> int:
         """How many users are online."""
-        return values.read_count("count", await self._bound().call("count"))
+        return await self._bound().run(calls.count())
 
     async def online(self, cursor: str | None = None, limit: int = 1000) -> tuple[str | None, list[Id]]:
         """A page of the users online: the cursor of the next page, None after the last, and up to `limit` ids.
@@ -271,9 +244,7 @@ class AsyncClient:
         Raises:
             BadRequest: the cursor is not one, or the limit not between 1 and 10,000.
         """
-        if type(limit) is not int or not 1 <= limit <= SCAN_LIMIT_MAX:
-            raise BadRequest(f"limit is an integer between 1 and {SCAN_LIMIT_MAX}, not {limit!r}")
-        return values.read_page(await self._bound().call("online", (cursor, limit)))
+        return await self._bound().run(calls.online(cursor, limit))
 
     async def scan(self, limit: int = 1000) -> AsyncIterator[Id]:
         """All users online, one after the other, `limit` of them asked for at a time."""
@@ -304,18 +275,22 @@ class AsyncClient:
         driver = self._bound()
         await self.hello()
         began_ns = _clock.monotonic_ns()  # the loop's own time may be as coarse as a millisecond
-        await driver.call("ping")
+        await driver.run(calls.ping())
         return (_clock.monotonic_ns() - began_ns) / NS_PER_S
 
     async def info(self) -> dict[str, Any]:
         """The server's counters. Needs the right `admin`."""
-        return values.read_map("info", await self._bound().call("info"))
+        return await self._bound().run(calls.info())
 
     async def topology(self) -> dict[str, Any]:
         """The members of the cluster: epoch, seed, replicas, members."""
-        return values.read_map("topology", await self._bound().call("topology"))
+        return await self._bound().run(calls.topology())
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    async def _write(self, call: calls.WriteCall) -> int:
+        driver = self._bound()
+        return await driver.write(call) if call.ids else 0
 
     def _bound(self) -> Driver:
         """The driver on the running loop; made now where this is the first use, or the first in a forked child."""
@@ -334,35 +309,3 @@ class AsyncClient:
         self._keeper = Keeper(driver)
         self._process = _process_marker[0]
         return driver
-
-
-def _write(method: str, age_ms: int, grace_ms: int, *, alone: bool = False) -> Write:
-    return Write(
-        method,
-        values.read_duration_ms("age_ms", age_ms, AGE_MS_MAX),
-        values.read_duration_ms("grace_ms", grace_ms, GRACE_MS_MAX),
-        alone,
-    )
-
-
-def _targets(url: str | None, ssl_context: ssl.SSLContext | None, connect: MakeSocket | None) -> list[Target]:
-    if connect is not None:
-        if url not in (None, DEFAULT_URL):
-            raise ConfigError("give a URL or `connect`, not both")
-        return [Target(GIVEN_SOCKET, connect)]
-    if url is None:
-        raise ConfigError("give a URL, or `connect`")
-    addresses = parse_url(url)
-    if ssl_context is not None and not all(isinstance(address, TcpAddress) and address.tls for address in addresses):
-        raise ConfigError(f"ssl_context is for {TLS_SCHEME}:// URLs, {url!r} is none")
-    return [target_of(address, ssl_context) for address in addresses]
-
-
-def _token(token: str | None, token_file: str | Path | None, *, from_environment: bool) -> str | None:
-    if token is not None and token_file is not None:
-        raise ConfigError("give token or token_file, not both")
-    if token is not None:
-        return token
-    if token_file is not None:
-        return load_token(Path(token_file))
-    return os.environ.get(TOKEN_VARIABLE) or None if from_environment else None

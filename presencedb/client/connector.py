@@ -1,21 +1,22 @@
 """Keeps one connection for everybody who needs it: made when the first asks, made again when it is lost and somebody asks.
 
-All who wait share one task that tries the targets in order, then backs off with jitter and begins anew, for as long as
-anybody waits. So a thousand calls on a dead server make one stream of attempts, and cancelling a call disturbs no other.
+All who wait share one task that does what the `Route` says for as long as anybody waits. So a thousand calls on a dead
+server make one stream of attempts, and cancelling a call disturbs no other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 
-from presencedb.client.dial import Greeting, Target, dial
-from presencedb.client.failures import client_closed, connect_error, copy_of, joined_error
+from presencedb.client.dial import MakeSocket, dial
+from presencedb.client.failures import client_closed, connect_error, copy_of
 from presencedb.client.link import Link
-from presencedb.client.retry import backoff_s
+from presencedb.client.route import Route
+from presencedb.client.settings import ClientSettings
 from presencedb.client.values import ConnectionState
-from presencedb.errors import ConnectError, Error, ProtocolError, RequestError
+from presencedb.errors import Error
 
 
 class Connector:
@@ -27,33 +28,22 @@ class Connector:
         on_state: called with each new state.
     """
 
-    def __init__(self, targets: Sequence[Target], greeting: Greeting, connect_timeout_s: float, random: Random) -> None:
+    def __init__(self, settings: ClientSettings[MakeSocket], random: Random) -> None:
         self.on_link: Callable[[Link], None] | None = None
         self.on_lost: Callable[[Error], None] | None = None
         self.on_state: Callable[[ConnectionState], None] | None = None
         self.state = ConnectionState.IDLE
-        self._targets = tuple(targets)
-        self._next_target = 0
-        self._greeting = greeting
-        self._connect_timeout_s = connect_timeout_s
-        self._random = random
+        self._settings = settings
+        self._route = Route(settings.targets, random)
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiting: dict[asyncio.Future[Link], bool] = {}  # in the order they came; True: one round of attempts is enough
-        self._failed_rounds = 0
-        self._not_before_s = 0.0
-        self._last_error: ConnectError | None = None
 
     @property
     def link(self) -> Link | None:
         """The connection, while there is one."""
         return self._link
-
-    @property
-    def names(self) -> str:
-        """Where this leads, for people."""
-        return ", ".join(target.name for target in self._targets)
 
     async def connect(self) -> Link:
         """The connection, or one made now: each target is tried once.
@@ -77,7 +67,7 @@ class Connector:
             async with asyncio.timeout_at(deadline_s):
                 return await self._wait(one_round=False)
         except TimeoutError:
-            raise self._last_error or connect_error(self.names, "no connection within the time of the call") from None
+            raise self._route.out_of_time() from None
 
     def end_link(self, error: Error) -> None:
         """Give the connection up; the next call makes another, on the next target."""
@@ -124,13 +114,13 @@ class Connector:
         self._set_state(ConnectionState.CONNECTING)
         try:
             while self._is_wanted():
-                wait_s = self._not_before_s - self._loop.time()
+                wait_s = self._route.wait_s(self._loop.time())
                 if wait_s > 0:
                     await asyncio.sleep(wait_s)
                 else:
                     await self._try_each()
         except asyncio.CancelledError:
-            self._fail_waiting(connect_error(self.names, "the attempt was cancelled"))
+            self._fail_waiting(connect_error(self._route.names, "the attempt was cancelled"))
             raise
         except Exception as error:
             # Not only Error: whoever makes the sockets may raise anything, and those who wait must learn of it.
@@ -144,34 +134,19 @@ class Connector:
         return self._link is None and any(not waiter.done() for waiter in self._waiting)
 
     async def _try_each(self) -> None:
-        errors: list[ConnectError] = []
-        last: Error | None = None
-        for _ in self._targets:
-            target = self._targets[self._next_target]
+        for target in self._route.round():
             try:
-                link = await dial(target, self._greeting, self._connect_timeout_s)
-            except RequestError:
-                raise
+                link = await dial(target, self._settings.greeting, self._settings.connect_timeout_s)
             except Error as error:
-                last = (
-                    error if isinstance(error, ConnectError | ProtocolError) else connect_error(target.name, error.message)
-                )
-                if isinstance(last, ConnectError):
-                    errors.append(last)
-                self._next_target = (self._next_target + 1) % len(self._targets)
+                self._route.failed(target, error)
             else:
                 self._adopt(link)
                 return
-        self._not_before_s = self._loop.time() + backoff_s(self._failed_rounds, self._random)
-        self._failed_rounds += 1
-        if not errors and last is not None:
-            raise last
-        self._last_error = joined_error(errors)
-        self._fail_waiting(self._last_error, one_round=True)
+        self._fail_waiting(self._route.round_failed(self._loop.time()), one_round=True)
 
     def _adopt(self, link: Link) -> None:
         self._link = link
-        self._last_error = None
+        self._route.connected()
         link.on_lost = self._lose
         self._set_state(ConnectionState.CONNECTED)
         if self.on_link is not None:
@@ -184,13 +159,7 @@ class Connector:
         if self._link is not link:
             return
         self._link = None
-        self._next_target = (self._next_target + 1) % len(self._targets)
-        # Everybody who was connected there loses it at the same moment: they do not come back at the same moment. And a
-        # server that takes connections only to drop them is not asked at that pace for ever.
-        self._failed_rounds = 0 if link.was_of_use else self._failed_rounds + 1
-        self._not_before_s = self._loop.time() + backoff_s(self._failed_rounds, self._random)
-        if isinstance(error, ConnectError):
-            self._last_error = error
+        self._route.lost(error, self._loop.time(), was_of_use=link.was_of_use)
         self._set_state(ConnectionState.IDLE)
         if self.on_lost is not None:
             self.on_lost(error)

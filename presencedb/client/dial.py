@@ -1,75 +1,29 @@
-"""Making one connection: socket, TLS, hello. Each step within the connect timeout, and nothing left behind when it fails."""
+"""Making one connection in asyncio: socket, TLS, hello, within one timeout, and nothing left behind when it fails."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
-from presencedb.client.failures import connect_error, reason_of
+from presencedb.client.failures import GIVEN_UP, connect_error
 from presencedb.client.link import Link
-from presencedb.client.url import TCP_SCHEME, TLS_SCHEME, Address, TcpAddress, UnixAddress
-from presencedb.client.values import ServerInfo
-from presencedb.errors import ConnectError, ProtocolError
-from presencedb.version import __version__
+from presencedb.client.targets import Dialing, Greeting, Target
+from presencedb.client.url import Address, TcpAddress, UnixAddress
 
 MakeSocket: TypeAlias = Callable[[], Awaitable[socket.socket]]
 """Gives a connected socket, each time a new one."""
 
-GIVEN_SOCKET: Final = "the given socket"
-"""What stands for an address where the sockets are made by the caller."""
 
-_CURE_PLAIN: Final = f"; if it serves TLS, the URL begins with {TLS_SCHEME}://"
-_CURE_TLS: Final = f"; if it serves no TLS, the URL begins with {TCP_SCHEME}://"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One place to connect to: how to get a connected socket, and what to do on it first.
-
-    Attributes:
-        cure: what may help where the server hangs up before it was understood.
-    """
-
-    name: str
-    make_socket: MakeSocket
-    ssl_context: ssl.SSLContext | None = None
-    server_hostname: str | None = None
-    cure: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Greeting:
-    """How a client introduces itself."""
-
-    client_name: str
-    token: str | None = field(default=None, repr=False)
-
-    def options(self) -> dict[str, Any]:
-        """The options of `hello`."""
-        options = {"client": self.client_name, "version": __version__}
-        return options if self.token is None else {**options, "token": self.token}
-
-
-def target_of(address: Address, ssl_context: ssl.SSLContext | None) -> Target:
-    """The target for an address of a URL; without a context, TLS trusts what the system trusts."""
+def socket_maker(address: Address) -> MakeSocket:
+    """What makes sockets that are connected to an address."""
     if isinstance(address, UnixAddress):
-        return Target(str(address), lambda: _connect_unix(address))
-    if not address.tls:
-        return Target(str(address), lambda: _connect_tcp(address), cure=_CURE_PLAIN)
-    return Target(
-        str(address),
-        lambda: _connect_tcp(address),
-        ssl_context or ssl.create_default_context(),
-        address.host.partition("%")[0],
-        cure=_CURE_TLS,
-    )
+        return lambda: _connect_unix(address)
+    return lambda: _connect_tcp(address)
 
 
-async def dial(target: Target, greeting: Greeting, timeout_s: float) -> Link:
+async def dial(target: Target[MakeSocket], greeting: Greeting, timeout_s: float) -> Link:
     """Connect, and say hello.
 
     Raises:
@@ -78,41 +32,25 @@ async def dial(target: Target, greeting: Greeting, timeout_s: float) -> Link:
         ServerError: the server takes nobody now.
         ProtocolError: who listens there does not speak the protocol.
     """
-    step, cure = "connection", ""
+    dialing = Dialing(target, timeout_s)
     try:
         async with asyncio.timeout(timeout_s) as deadline:
             sock = await target.make_socket()
-            step, cure = ("answer to hello" if target.ssl_context is None else "TLS handshake"), target.cure
+            dialing.socket_is_connected()
             link = await _open(target, sock)
-            if target.ssl_context is not None:
-                step, cure = "answer to hello", ""
+            dialing.session_is_open()
             try:
-                link.server = _server_info(target, await link.send("hello", [greeting.options()]))
+                link.server = dialing.server_info(await link.send("hello", [greeting.options()]))
             except BaseException:
-                link.end(connect_error(target.name, "the connection was given up"))
+                link.end(connect_error(target.name, GIVEN_UP))
                 raise
-    except ConnectError as error:
-        if not cure:
-            raise
-        raise connect_error(target.name, error.reason + cure) from None
     except (OSError, ValueError) as error:
-        if isinstance(error, TimeoutError) and deadline.expired():
-            hint = cure if step == "TLS handshake" else ""  # whoever serves TLS does not wait for more of what is none
-            raise connect_error(target.name, f"no {step} within {timeout_s:g} s{hint}") from None
-        hint = "" if isinstance(error, ssl.SSLCertVerificationError) else cure
-        raise connect_error(target.name, reason_of(error) + hint) from error
+        raise dialing.failure(error, timed_out=isinstance(error, TimeoutError) and deadline.expired()) from error
     link.start_liveness()
     return link
 
 
-def _server_info(target: Target, answer: Any) -> ServerInfo:
-    try:
-        return ServerInfo.from_wire(answer)
-    except ProtocolError as error:
-        raise ProtocolError(f"{target.name}: {error.message}") from None
-
-
-async def _open(target: Target, sock: socket.socket) -> Link:
+async def _open(target: Target[MakeSocket], sock: socket.socket) -> Link:
     loop = asyncio.get_running_loop()
     link = Link(loop, sock, target.name)
     try:
@@ -123,7 +61,7 @@ async def _open(target: Target, sock: socket.socket) -> Link:
                 lambda: link, sock=sock, ssl=target.ssl_context, server_hostname=target.server_hostname
             )
     except BaseException:
-        link.end(connect_error(target.name, "the connection was given up"))
+        link.end(connect_error(target.name, GIVEN_UP))
         # A transport that exists closes the socket itself in the next turn, and may be half through a handshake until then.
         loop.call_soon(loop.call_soon, sock.close)
         raise

@@ -1,43 +1,26 @@
 """What drives the calls of one client on one event loop: attempts, writes of one turn as one frame, batches of any size.
 
 `AsyncClient` makes a driver when it is first used on a loop, and another in a forked child; the I/O-free parts decide
-(`retry`, `coalesce`, `values`), this does.
+(`calls`, `retry`, `coalesce`), this does.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
-from presencedb.client.coalesce import Coalescer, Group, Write, split_into_frames
+from presencedb.client.calls import Frame, Plan, WriteCall, writing
+from presencedb.client.coalesce import Coalescer, Group
 from presencedb.client.connector import Connector
-from presencedb.client.dial import Greeting, Target
-from presencedb.client.failures import client_closed, copy_of
+from presencedb.client.dial import MakeSocket
+from presencedb.client.failures import client_closed, copy_of, timeout_error
 from presencedb.client.retry import Attempts
-from presencedb.client.values import read_count
-from presencedb.errors import CallTimeout, Error
-from presencedb.ids import Id
+from presencedb.client.settings import ClientSettings
+from presencedb.errors import Error
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientSettings:
-    """What a client is told once.
-
-    Attributes:
-        targets: where to connect to, in order of preference; at least one.
-        connect_timeout_s: for each target: socket, TLS and hello together.
-        timeout_s: for each call, its retries included.
-        random: where jitter comes from; None: a source of its own, never the same in two processes.
-    """
-
-    targets: Sequence[Target]
-    greeting: Greeting
-    connect_timeout_s: float
-    timeout_s: float
-    random: Random | None = None
+R = TypeVar("R")
 
 
 class Feed(Protocol):
@@ -55,7 +38,7 @@ class Feed(Protocol):
 class Driver:
     """The calls of one client on the running event loop."""
 
-    def __init__(self, settings: ClientSettings) -> None:
+    def __init__(self, settings: ClientSettings[MakeSocket]) -> None:
         self.loop: Final = asyncio.get_running_loop()
         self.settings: Final = settings
         self.random: Final = settings.random or Random()  # noqa: S311 - for jitter
@@ -68,35 +51,35 @@ class Driver:
 
     def new_connector(self) -> Connector:
         """A connection of its own to the same targets; whoever asks for it closes it."""
-        settings = self.settings
-        return Connector(settings.targets, settings.greeting, settings.connect_timeout_s, self.random)
+        return Connector(self.settings, self.random)
 
-    async def call(self, method: str, params: Sequence[Any] = (), *, id_count: int = 0) -> Any:
-        """Ask the server, and again as long as that may help and the time of the call lasts.
-
-        Raises:
-            Error: the last attempt's.
-        """
-        return await self._attempt(self._attempts(), method, lambda _: params, id_count)
-
-    async def call_in_frames(self, method: str, ids: list[Id]) -> list[tuple[int, Any]]:
-        """Ask about a batch of any size, in as many frames as it takes; the answers in order, each with its number of ids.
+    async def run(self, plan: Plan[R]) -> R:
+        """Carry a call out: send its frames at once, and each again as long as that may help and the time of the call lasts.
 
         Raises:
             Error: the first that any frame ends with.
         """
-        attempts = self._attempts()
-        return await self._in_frames(ids, lambda part: self._attempt_ids(attempts, method, part))
+        now = self.loop.time()
+        deadline = now + self.settings.timeout_s
+        sending = [self._attempt(Attempts(now, deadline, plan.age_ms), plan.method, frame) for frame in plan.frames]
+        if len(sending) == 1:
+            return plan.result([await sending[0]])
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(attempt) for attempt in sending]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return plan.result([task.result() for task in tasks])
 
-    def write(self, write: Write, ids: list[Id]) -> asyncio.Future[int]:
-        """Write about canonical ids, together with what else is written in this turn of the loop.
+    def write(self, call: WriteCall) -> asyncio.Future[int]:
+        """Write together with what else is written in this turn of the loop.
 
         Returns:
             What to await: it ends when the server has taken the write, with how many users it changed in all that shared
             the frame, or with the error.
         """
         waiter: asyncio.Future[int] = self.loop.create_future()
-        if self._writes.add(write, ids, waiter):
+        if self._writes.add(call.write, call.ids, waiter):
             self.loop.call_soon(self._send_writes)
         return waiter
 
@@ -128,47 +111,24 @@ class Driver:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _attempts(self, age_ms: int = 0) -> Attempts:
-        now = self.loop.time()
-        return Attempts(now, now + self.settings.timeout_s, age_ms)
-
-    async def _attempt_ids(self, attempts: Attempts, method: str, ids: list[Id]) -> tuple[int, Any]:
-        own = Attempts(attempts.began_s, attempts.deadline_s)
-        return len(ids), await self._attempt(own, method, lambda _: (ids,), len(ids))
-
-    async def _attempt(
-        self, attempts: Attempts, method: str, params_at: Callable[[float], Sequence[Any]], id_count: int
-    ) -> Any:
+    async def _attempt(self, attempts: Attempts, method: str, frame: Frame) -> Any:
         while True:
             link = await self.connector.link_until(attempts.deadline_s)
             began = self.loop.time()
             try:
                 async with asyncio.timeout_at(attempts.begin(began, link.server.heartbeat_interval_ms)):
                     await link.room()
-                    return await link.send(method, params_at(self.loop.time()), id_count)
+                    params = frame.params(attempts.age_to_send_ms(self.loop.time()))
+                    return await link.send(method, params, frame.id_count)
             except Error as caught:
                 error = caught
             except TimeoutError:
                 link.suspect(began)
-                waited = self.loop.time() - attempts.began_s
-                error = CallTimeout(f"{link.address} did not answer {method} within {waited:.1f} s")
+                error = timeout_error(link.address, method, self.loop.time() - attempts.began_s)
             wait = attempts.wait_s(error, self.loop.time(), self.random)
             if wait is None:
                 raise error
             await asyncio.sleep(wait)
-
-    async def _in_frames(
-        self, ids: list[Id], ask: Callable[[list[Id]], Coroutine[Any, Any, tuple[int, Any]]]
-    ) -> list[tuple[int, Any]]:
-        parts = split_into_frames(ids)
-        if len(parts) == 1:
-            return [await ask(parts[0])]
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(ask(part)) for part in parts]
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        return [task.result() for task in tasks]
 
     def _send_writes(self) -> None:
         for group in self._writes.take():
@@ -176,34 +136,15 @@ class Driver:
             self.spawn(self._send_group(group), "presencedb-write")
 
     async def _send_group(self, group: Group[asyncio.Future[int]]) -> None:
-        write = group.write
-        began = self._attempts(write.age_ms)
-
-        async def send(ids: list[Id]) -> tuple[int, Any]:
-            attempts = Attempts(began.began_s, began.deadline_s, began.age_ms)
-            result = await self._attempt(
-                attempts, write.method, lambda now: _write_params(write, ids, attempts.age_to_send_ms(now)), len(ids)
-            )
-            return len(ids), read_count(write.method, result)
-
         outcome: int | Exception = client_closed()  # unless this is told to end
         try:
-            outcome = sum(changed for _, changed in await self._in_frames(group.ids, send))
+            outcome = await self.run(writing(group.write, group.ids))
         except Exception as caught:
             # Not only Error: whoever makes the sockets may raise anything, and those who wait must learn of it.
             outcome = caught
         finally:
             self._groups.discard(group)
             _settle(group, outcome)
-
-
-def _write_params(write: Write, ids: list[Id], age_ms: int) -> tuple[Any, ...]:
-    options = {}
-    if age_ms:
-        options["age_ms"] = age_ms
-    if write.grace_ms:
-        options["grace_ms"] = write.grace_ms
-    return (ids, options) if options else (ids,)
 
 
 def _settle(group: Group[asyncio.Future[int]], outcome: int | Exception) -> None:

@@ -6,11 +6,15 @@ import copy
 import os
 import ssl
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from presencedb.errors import ClientClosed, ConnectError, Error
+from presencedb.client.url import DEFAULT_PORT
+from presencedb.errors import CallTimeout, ClientClosed, ConnectError, Error, ProtocolError
 
 E = TypeVar("E", bound=Exception)
+
+GIVEN_UP: Final = "the connection was given up"
+CLOSED_BY_SERVER: Final = "the server closed the connection"
 
 
 def connect_error(address: str, reason: str) -> ConnectError:
@@ -27,6 +31,38 @@ def joined_error(errors: Sequence[ConnectError]) -> ConnectError:
         address=", ".join(error.address for error in errors),
         reason="; ".join(dict.fromkeys(error.reason for error in errors)),
     )
+
+
+def lost_error(address: str, error: Exception | None) -> ConnectError:
+    """A connection that was there is gone: by an error of the system, or closed by the server."""
+    return connect_error(address, CLOSED_BY_SERVER if error is None else f"the connection was lost: {reason_of(error)}")
+
+
+def silence_error(address: str, silent_s: float) -> ConnectError:
+    """A connection was given up since nothing came on it for so long."""
+    return connect_error(address, f"nothing was heard from the server for {silent_s:.1f} s")
+
+
+def timeout_error(address: str, method: str, waited_s: float) -> CallTimeout:
+    """A call got no answer in its time."""
+    return CallTimeout(f"{address} did not answer {method} within {waited_s:.1f} s")
+
+
+def not_understood(address: str, error: ProtocolError, data: bytes, *, greeted: bool) -> ProtocolError:
+    """What came on a connection is not of this protocol.
+
+    Args:
+        data: the bytes that were not understood.
+        greeted: the other end has answered a hello before.
+    """
+    if not greeted and data.startswith(b"HTTP/"):
+        return ProtocolError(f"{address} is an HTTP port; this client's protocol is on another, usually port {DEFAULT_PORT}")
+    return ProtocolError(f"{address}: {error.message}")
+
+
+def not_asked(msgid: int) -> ProtocolError:
+    """An answer came that belongs to no request."""
+    return ProtocolError(f"the server answered request {msgid}, which was not asked")
 
 
 def client_closed() -> ClientClosed:

@@ -17,9 +17,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
-from presencedb.client.failures import connect_error, copy_of, reason_of
+from presencedb.client.failures import copy_of, lost_error, not_asked, not_understood, silence_error
 from presencedb.client.liveness import Liveness, Verdict
-from presencedb.client.url import DEFAULT_PORT
 from presencedb.client.values import ServerInfo
 from presencedb.errors import Error, ProtocolError
 from presencedb.limits import (
@@ -171,7 +170,8 @@ class Link(asyncio.BufferedProtocol):
                 elif self.on_notification is not None:
                     self.on_notification(message)
         except ProtocolError as error:
-            self.end(self._not_understood(error, bytes(self._buffer[:nbytes])))
+            data = bytes(self._buffer[:nbytes])
+            self.end(not_understood(self.address, error, data, greeted=self._liveness is not None))
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -181,19 +181,11 @@ class Link(asyncio.BufferedProtocol):
         self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        reason = "the server closed the connection" if exc is None else f"the connection was lost: {reason_of(exc)}"
         if not self._gone.done():
             self._gone.set_result(None)
-        self._lose(connect_error(self.address, reason))
+        self._lose(lost_error(self.address, exc))
 
     # --- inside ------------------------------------------------------------------------------------------------------
-
-    def _not_understood(self, error: ProtocolError, data: bytes) -> ProtocolError:
-        if self._liveness is None and data.startswith(b"HTTP/"):
-            return ProtocolError(
-                f"{self.address} is an HTTP port; this client's protocol is on another, usually port {DEFAULT_PORT}"
-            )
-        return ProtocolError(f"{self.address}: {error.message}")
 
     def _drop(self) -> None:
         if self._transport is not None:
@@ -211,7 +203,7 @@ class Link(asyncio.BufferedProtocol):
     def _settle(self, response: Response) -> None:
         future = self._pending.pop(response.msgid, None)
         if future is None:
-            raise ProtocolError(f"the server answered request {response.msgid}, which was not asked")
+            raise not_asked(response.msgid)
         self.was_of_use = self._liveness is not None
         if not future.done():  # else its caller was cancelled
             if response.error is None:
@@ -262,8 +254,7 @@ class Link(asyncio.BufferedProtocol):
             self._hear()
         verdict = self._liveness.look(self._loop.time())
         if verdict is Verdict.DEAD:
-            waited = f"{self._loop.time() - self._heard_s:.1f} s"
-            self.end(connect_error(self.address, f"nothing was heard from the server for {waited}"))
+            self.end(silence_error(self.address, self._loop.time() - self._heard_s))
             return
         if verdict is Verdict.PING:
             self.send("ping", ()).add_done_callback(_take_exception)

@@ -26,11 +26,12 @@ cdef extern from "presencedb/ids/_ids.h" nogil:
     enum: IDS_NO_MEMORY
 
     struct ids:
-        size_t count
+        size_t count, capacity
         uint8_t *kinds
         bits128 *values
         bits128 *hashes
         char *texts
+        size_t texts_capacity
 
     void ids_clear(ids *ids)
     int ids_reserve(ids *ids, size_t more)

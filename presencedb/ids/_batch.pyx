@@ -129,6 +129,11 @@ cdef class IdBatch:
             raise IndexError("batch index out of range")
         return self._object(<size_t>index)
 
+    @property
+    def size_bytes(self):
+        """Memory of the ids and their texts; hashes, made when first asked for, are not counted."""
+        return <Py_ssize_t>(self.c.capacity * (sizeof(uint8_t) + sizeof(bits128)) + self.c.texts_capacity)
+
     def __repr__(self):
         return f"IdBatch({list(self)!r})"
 

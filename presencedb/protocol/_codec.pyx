@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, binding=True
-"""The hot half of the codec, compiled: requests from the receive buffer straight into an `IdBatch`, answers straight into bytes.
+"""The reading half of the codec, compiled: requests from the receive buffer straight into an `IdBatch`.
 
 `codec_python.py` is its twin and says what is right. A frame of the usual shape (see `_wire.h`) is read here; any other is
 cut out and handed to the twin, so that there is one place that judges what is odd, and one wording of every error.
@@ -55,6 +55,12 @@ cdef extern from "presencedb/protocol/_wire.h" nogil:
     int scan_on(scan *scan, const uint8_t *data, size_t size, uint32_t depth_max)
 
 
+cdef extern from "presencedb/protocol/_write.h" nogil:
+    uint8_t *put_uint(uint8_t *at, uint64_t value)
+    uint8_t *put_array(uint8_t *at, size_t count)
+    uint8_t *put_answer(uint8_t *at, uint32_t msgid)
+
+
 cdef enum:
     NOTIFICATION = -1
     # Of an answer without the statuses: array of 4, kind, msgid of up to 5 bytes, nil, a number or head of up to 5.
@@ -67,8 +73,9 @@ cdef size_t FRAME_BYTES = FRAME_BYTES_MAX
 cdef size_t RUN_IDS = RUN_IDS_MAX
 assert IDS_PER_FRAME_MAX == ID_COUNT_MAX
 
-# The commands that take ids and nothing else but options; the first two are worth collecting into runs.
-cdef tuple ID_COMMANDS = tuple(COMMANDS[name] for name in ("heartbeat", "status", "offline", "last_seen"))
+# The commands that take ids, and may take nothing else but one value more; the first two are worth collecting into runs.
+cdef tuple ID_COMMAND_NAMES = ("heartbeat", "status", "offline", "last_seen", "watch", "unwatch")
+cdef tuple ID_COMMANDS = tuple(COMMANDS[name] for name in ID_COMMAND_NAMES)
 cdef tuple ID_METHODS = tuple(command.name.encode() for command in ID_COMMANDS)
 cdef int RUN_COMMANDS = 2
 
@@ -77,47 +84,12 @@ cdef int command_of(const wire_call *call) noexcept:
     """The index in `ID_COMMANDS`, or -1 where it is another call."""
     cdef int index
     cdef bytes method
-    for index in range(4):
+    for index in range(<int>len(ID_METHODS)):
         method = <bytes>ID_METHODS[index]
         if call.method_size == <size_t>len(method) and memcmp(call.method, PyBytes_AS_STRING(method), call.method_size) == 0:
             if call.msgid != NOTIFICATION or ID_COMMANDS[index].notification:
                 return index
     return -1
-
-
-cdef uint8_t *put_uint(uint8_t *at, uint64_t value) noexcept nogil:
-    """Write an unsigned integer below 2^32 in its shortest form; returns where it ends."""
-    cdef int size, shift
-    if value <= 0x7F:
-        at[0] = <uint8_t>value
-        return at + 1
-    size = 1 if value <= 0xFF else 2 if value <= 0xFFFF else 4
-    at[0] = 0xCC if size == 1 else 0xCD if size == 2 else 0xCE
-    for shift in range(size):
-        at[1 + shift] = <uint8_t>(value >> (8 * (size - 1 - shift)))
-    return at + 1 + size
-
-
-cdef uint8_t *put_array(uint8_t *at, uint64_t count) noexcept nogil:
-    """Write the head of an array; returns where it ends."""
-    cdef int size, shift
-    if count <= 0x0F:
-        at[0] = <uint8_t>(0x90 | count)
-        return at + 1
-    size = 2 if count <= 0xFFFF else 4
-    at[0] = 0xDC if size == 2 else 0xDD
-    for shift in range(size):
-        at[1 + shift] = <uint8_t>(count >> (8 * (size - 1 - shift)))
-    return at + 1 + size
-
-
-cdef uint8_t *put_answer(uint8_t *at, uint32_t msgid) noexcept nogil:
-    """Write a response up to its result; returns where that begins."""
-    at[0] = 0x94
-    at[1] = 0x01
-    at = put_uint(at + 2, msgid)
-    at[0] = 0xC0
-    return at + 1
 
 
 cdef struct frame:
@@ -282,7 +254,7 @@ cdef class ServerDecoder:
         cdef wire_call call
         cdef IdBatch batch = IdBatch.__new__(IdBatch)
         cdef Run run = None
-        cdef object options = None
+        cdef object after = None
         cdef object msgid = None
         cdef int of_run = -1
         cdef int command
@@ -298,8 +270,8 @@ cdef class ServerDecoder:
             if wire_ids(&reader, &batch.c, ID_COUNT_MAX) != WIRE_OK:
                 break
             if call.param_count == 2:
-                options = self._read_options(command, &reader)
-                if options is None:
+                after = self._read_after_ids(command, &reader)
+                if after is None:
                     break
             if <size_t>(reader.at - self.data) - self.start > FRAME_BYTES:
                 batch.c.count = ids_before
@@ -318,12 +290,12 @@ cdef class ServerDecoder:
         if frame_count == 0:
             return None
         return Request(
-            ID_COMMANDS[of_run], msgid, batch, None, 0, Options() if options is None else options,
-            run if frame_count > 1 else None,
+            ID_COMMANDS[of_run], msgid, batch, None if after is None else after.cursor, 0,
+            Options() if after is None else after.options, run if frame_count > 1 else None,
         )
 
-    cdef object _read_options(self, int command, wire *reader):
-        """The options that end a call; None where they are not all there, no map, or wrong, which the twin then says."""
+    cdef object _read_after_ids(self, int command, wire *reader):
+        """The value that ends a call; None where it is not all there, or wrong, which the twin then says."""
         cdef scan ahead = scan_new()
         cdef size_t size
         cdef int result = scan_on(&ahead, reader.at, <size_t>(reader.end - reader.at), DEPTH_MAX)
@@ -331,9 +303,9 @@ cdef class ServerDecoder:
         scan_free(&ahead)
         if result != SCAN_DONE:
             return None
-        options = codec_python.read_options(ID_COMMANDS[command], PyBytes_FromStringAndSize(<char *>reader.at, <Py_ssize_t>size))
+        after = codec_python.read_after_ids(ID_COMMANDS[command], PyBytes_FromStringAndSize(<char *>reader.at, <Py_ssize_t>size))
         reader.at += size
-        return options
+        return after
 
     cdef object _read_odd(self):
         """The frame at `start` by the twin; None while it is not all there."""

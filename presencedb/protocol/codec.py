@@ -1,4 +1,4 @@
-"""The codec that runs here: what a server reads by the compiled one, or its twin in Python (`presencedb.implementation`)."""
+"""The codec that runs here: what is hot by the compiled one, or its twin in Python (`presencedb.implementation`)."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -6,25 +6,28 @@ from presencedb.implementation import COMPILED, PYTHON, compiled_module
 from presencedb.protocol.codec_python import (
     ClientDecoder,
     encode_error,
+    encode_gap,
     encode_notification,
-    encode_presence,
-    encode_request,
     encode_result,
     encode_statuses,
+    encode_watched,
 )
 
 if TYPE_CHECKING:
-    from presencedb.protocol.codec_python import ServerDecoder
+    from presencedb.protocol.codec_python import ServerDecoder, encode_presence, encode_request
 
     IMPLEMENTATION: Final[str] = PYTHON
 else:
-    _compiled = compiled_module("presencedb.protocol._codec")
-    if _compiled is None:
-        from presencedb.protocol.codec_python import ServerDecoder
+    _reader = compiled_module("presencedb.protocol._codec")
+    _writer = compiled_module("presencedb.protocol._encoder")
+    if _reader is None or _writer is None:
+        from presencedb.protocol.codec_python import ServerDecoder, encode_presence, encode_request
 
         IMPLEMENTATION = PYTHON
     else:
-        ServerDecoder = _compiled.ServerDecoder
+        ServerDecoder = _reader.ServerDecoder
+        encode_presence = _writer.encode_presence
+        encode_request = _writer.encode_request
         IMPLEMENTATION = COMPILED
 
 __all__ = [
@@ -32,9 +35,11 @@ __all__ = [
     "ClientDecoder",
     "ServerDecoder",
     "encode_error",
+    "encode_gap",
     "encode_notification",
     "encode_presence",
     "encode_request",
     "encode_result",
     "encode_statuses",
+    "encode_watched",
 ]

@@ -16,7 +16,7 @@ import msgpack
 from presencedb.errors import BadRequest, Error, ProtocolError, TooLarge, UnknownMethod, from_wire
 from presencedb.ids import IdBatch
 from presencedb.limits import FRAME_BYTES_MAX, KIB, METHOD_BYTES_MAX, MSGID_MAX
-from presencedb.protocol.commands import COMMANDS, Command, Options, read_params
+from presencedb.protocol.commands import COMMANDS, Command, Params, read_params
 from presencedb.protocol.messages import Malformed, Notification, Request, Response
 from presencedb.states import Reason, Status
 from presencedb.transitions import REASON_SHIFT
@@ -28,7 +28,7 @@ NOTIFICATION: Final = 2
 # A status byte (states.Status) becomes one byte of MessagePack: false, true, nil.
 _STATUS_TO_WIRE: Final = bytes([0xC2, 0xC3, 0xC0]).ljust(256, b"\xc0")
 _ONLINE_OF: Final = {Status.OFFLINE: False, Status.ONLINE: True, Status.UNKNOWN: None}
-_MARKED: Final = {
+MARKED: Final = {
     reason << REASON_SHIFT | status: (online, reason.text) for reason in Reason for status, online in _ONLINE_OF.items()
 }
 """What a mark says on the wire: online, and the reason."""
@@ -153,10 +153,10 @@ def read_frame(frame: bytes | bytearray) -> Request | Malformed:
     return _read_request(message)
 
 
-def read_options(command: Command, data: bytes) -> Options | None:
-    """The options in one whole value; None where it is no map, or wrong for this command."""
+def read_after_ids(command: Command, data: bytes) -> Params | None:
+    """The one value after the ids of a call, options or a cursor; None where it is wrong for this command."""
     try:
-        return read_params(command, [0, _unpack(data)]).options
+        return read_params(command, [0, _unpack(data)])
     except (BadRequest, TooLarge):
         return None
 
@@ -313,32 +313,53 @@ def _is_error(value: Any) -> bool:
     return type(value) is list and len(value) == 2 and type(value[0]) is str and type(value[1]) is str
 
 
-_pack: Callable[[Any], bytes] = msgpack.Packer().pack
+encode_value: Callable[[Any], bytes] = msgpack.Packer().pack
 
 
 def encode_request(msgid: int, method: str, params: Sequence[Any]) -> bytes:
-    """A request frame."""
-    return _pack((REQUEST, msgid, method, params))
+    """A request frame. Ids may come first as an array of unsigned 64-bit integers (`array('Q')`)."""
+    if params and type(params[0]) is array and params[0].typecode == "Q":
+        params = (params[0].tolist(), *params[1:])
+    return encode_value((REQUEST, msgid, method, params))
 
 
 def encode_notification(method: str, params: Sequence[Any]) -> bytes:
     """A notification frame, in either direction."""
-    return _pack((NOTIFICATION, method, params))
+    return encode_value((NOTIFICATION, method, params))
 
 
 def encode_result(msgid: int, result: Any) -> bytes:
     """A response frame with a result."""
-    return _pack((RESPONSE, msgid, None, result))
+    return encode_value((RESPONSE, msgid, None, result))
 
 
 def encode_error(msgid: int, error: Error) -> bytes:
     """A response frame with an error."""
-    return _pack((RESPONSE, msgid, (error.code, error.message), None))
+    return encode_value((RESPONSE, msgid, (error.code, error.message), None))
 
 
 def encode_statuses(msgid: int, statuses: bytes) -> bytes:
     """A response frame whose result is an array of true, false and nil, from one `Status` byte each."""
-    return b"\x94\x01" + _pack(msgid) + b"\xc0" + _array_header(len(statuses)) + statuses.translate(_STATUS_TO_WIRE)
+    return b"\x94\x01" + encode_value(msgid) + b"\xc0" + _statuses(statuses)
+
+
+def encode_watched(msgid: int, cursor: str, statuses: bytes) -> bytes:
+    """A response frame with a cursor and the statuses there, one `Status` byte each: what `watch` answers."""
+    return b"\x94\x01" + encode_value(msgid) + b"\xc0\x92" + encode_value(cursor) + _statuses(statuses)
+
+
+def encode_gap(cursor: str, statuses: bytes | None) -> bytes:
+    """A `gap` notification: the place where the feed goes on, and the statuses of the watched ids there.
+
+    Args:
+        statuses: one `Status` byte each, in the order in which the ids came to be watched; None where there are none.
+    """
+    known = encode_value(None) if statuses is None else _statuses(statuses)
+    return b"\x93\x02" + encode_value("gap") + b"\x92" + encode_value(cursor) + known
+
+
+def _statuses(statuses: bytes) -> bytes:
+    return _array_header(len(statuses)) + statuses.translate(_STATUS_TO_WIRE)
 
 
 def _array_header(size: int) -> bytes:
@@ -360,18 +381,21 @@ def encode_presence(
         positions: which of them to tell, by their indexes (type code 'I'); None: all.
 
     Raises:
-        ValueError: the columns differ in length, a mark means nothing, or there is no change at a position.
+        ValueError: the columns differ in length or are of another kind, a mark means nothing, or there is no change at a
+            position.
     """
     count = len(ids)
+    for column, typecode in ((times_ms, "q"), (positions, "I")):
+        if column is not None and column.typecode != typecode:
+            raise ValueError(f"a column has the type code {typecode!r}")
     if len(marks) != count or len(times_ms) != count:
         raise ValueError(f"{count} ids, {len(marks)} marks and {len(times_ms)} times are not of one length")
     events = []
-    try:
-        for position in range(count) if positions is None else positions:
-            online, reason = _MARKED[marks[position]]
-            events.append((ids[position], online, times_ms[position], reason))
-    except IndexError:
-        raise ValueError(f"position {position} of {count} changes") from None
-    except KeyError as unknown:
-        raise ValueError(f"a mark is a reason and a status, not {unknown}") from None
-    return _pack((NOTIFICATION, "presence", (cursor, events)))
+    for position in range(count) if positions is None else positions:
+        if position >= count:
+            raise ValueError(f"position {position} of {count} changes")
+        if (mark := marks[position]) not in MARKED:
+            raise ValueError(f"a mark is a reason and a status, not {mark}")
+        online, reason = MARKED[mark]
+        events.append((ids[position], online, times_ms[position], reason))
+    return encode_value((NOTIFICATION, "presence", (cursor, events)))

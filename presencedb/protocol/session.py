@@ -21,6 +21,7 @@ from presencedb.protocol.codec import (
     encode_request,
     encode_result,
     encode_statuses,
+    encode_watched,
 )
 from presencedb.protocol.messages import Malformed, Notification, Request, Response
 
@@ -102,6 +103,11 @@ class ServerSession:
             self._answer(request, request.run.encode_statuses(statuses))
         elif request.msgid is not None:
             self._answer(request, encode_statuses(request.msgid, statuses))
+
+    def reply_watched(self, request: Request, cursor: str, statuses: bytes) -> None:
+        """Answer a request to watch with a cursor and the statuses there, from one `Status` byte each."""
+        if request.msgid is not None:
+            self._answer(request, encode_watched(request.msgid, cursor, statuses))
 
     def reply_counts(self, request: Request, marks: bytes | bytearray) -> None:
         """Answer a request with how many of its ids are marked with 1, from one byte each."""

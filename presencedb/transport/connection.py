@@ -112,6 +112,11 @@ class Connection(asyncio.BufferedProtocol):
         self._session.reply_statuses(request, statuses)
         self._answered()
 
+    def reply_watched(self, request: Request, cursor: str, statuses: bytes) -> None:
+        """Answer a request to watch with a cursor and the statuses there, from one `Status` byte each."""
+        self._session.reply_watched(request, cursor, statuses)
+        self._answered()
+
     def reply_counts(self, request: Request, marks: bytes | bytearray) -> None:
         """Answer a request with how many of its ids are marked with 1, from one byte each."""
         self._session.reply_counts(request, marks)

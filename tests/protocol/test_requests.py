@@ -137,7 +137,7 @@ def test_bytes_that_are_no_messagepack_are_not_answered_where_it_is_not(data: st
     assert serve(whole(unhex(data))) == Served(protocol_error="not MessagePack, or nested too deeply")
 
 
-@pytest.mark.parametrize("method", ["", "PING", "ping ", "watch", "hello\0", "_", "é", "heartbeats"])
+@pytest.mark.parametrize("method", ["", "PING", "ping ", "watcher", "hello\0", "_", "é", "heartbeats"])
 def test_an_unknown_method_is_named_and_the_known_ones_are_told(method: str) -> None:
     served = serve(whole(wire.request(3, method) + wire.request(4, "ping")))
     message = f"no method {method!r}; there are: {', '.join(COMMANDS)}"

@@ -1,0 +1,161 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, binding=True
+"""The other hot half of the codec, compiled: columns and arrays of integers straight into the bytes of one frame.
+
+`codec_python.py` has the twins and says what is right. A frame is measured first and then written into bytes of just its
+size; no Python object is made for a change or an id.
+"""
+
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from presencedb.ids._batch cimport IdBatch, ids
+
+from array import array
+
+from presencedb.protocol import codec_python
+
+
+cdef extern from "presencedb/protocol/_write.h" nogil:
+    size_t size_of_uint(uint64_t value)
+    size_t size_of_array(size_t count)
+    size_t size_of_text(size_t size)
+    uint8_t *put_uint(uint8_t *at, uint64_t value)
+    uint8_t *put_array(uint8_t *at, size_t count)
+    uint8_t *put_text(uint8_t *at, const char *text, size_t size)
+
+
+cdef extern from "presencedb/protocol/_presence.h" nogil:
+    enum: PRESENCE_REASON_BYTES
+    enum: PRESENCE_OK
+    enum: PRESENCE_BAD_POSITION
+
+    struct presence_mark:
+        uint8_t online
+        uint8_t reason_size
+        uint8_t reason[16]
+
+    struct presence:
+        const ids *ids
+        const uint8_t *marks
+        const int64_t *times_ms
+        const uint32_t *positions
+        size_t count
+        const presence_mark *known
+
+    int presence_measure(const presence *presence, size_t cursor_size, size_t *size, size_t *bad)
+    void presence_put(uint8_t *at, size_t size, const presence *presence, const char *cursor, size_t cursor_size)
+
+
+cdef object ARRAY = array
+cdef object ENCODE_VALUE = codec_python.encode_value
+cdef object REQUEST = codec_python.REQUEST
+cdef presence_mark KNOWN_MARKS[256]
+
+
+cdef int learn_marks() except -1:
+    """Write down once what each mark says."""
+    cdef int mark
+    cdef bytes reason
+    for mark, (online, text) in codec_python.MARKED.items():
+        reason = ENCODE_VALUE(text)
+        assert len(reason) <= PRESENCE_REASON_BYTES
+        KNOWN_MARKS[mark].online = ENCODE_VALUE(online)[0]
+        KNOWN_MARKS[mark].reason_size = <uint8_t>len(reason)
+        memcpy(KNOWN_MARKS[mark].reason, PyBytes_AS_STRING(reason), <size_t>len(reason))
+    return 0
+
+
+learn_marks()
+
+
+cdef int take_column(object column, Py_buffer *view, const char *format) except -1:
+    """Look into an array of integers of this type code; to be released."""
+    PyObject_GetBuffer(column, view, PyBUF_ND | PyBUF_FORMAT)
+    if view.ndim != 1 or view.format[0] != format[0] or view.format[1] != 0:
+        PyBuffer_Release(view)
+        raise ValueError(f"a column has the type code {format.decode()!r}")
+    return 0
+
+
+def encode_presence(str cursor not None, IdBatch ids not None, bytes marks not None, times_ms not None, positions=None):
+    """A `presence` notification; `codec_python.encode_presence` says what it takes and raises."""
+    cdef presence told
+    cdef Py_buffer times, places
+    take_column(times_ms, &times, b"q")
+    try:
+        if <size_t>len(marks) != ids.c.count or <size_t>times.shape[0] != ids.c.count:
+            raise ValueError(f"{len(ids)} ids, {len(marks)} marks and {times.shape[0]} times are not of one length")
+        told = presence(
+            ids=&ids.c, marks=<const uint8_t *>PyBytes_AS_STRING(marks), times_ms=<const int64_t *>times.buf,
+            positions=NULL, count=ids.c.count, known=&KNOWN_MARKS[0],
+        )
+        if positions is None:
+            return write_presence(cursor, &told)
+        take_column(positions, &places, b"I")
+        try:
+            # An empty array may have no address, and NULL would stand for all.
+            if places.shape[0] > 0:
+                told.positions = <const uint32_t *>places.buf
+            told.count = <size_t>places.shape[0]
+            return write_presence(cursor, &told)
+        finally:
+            PyBuffer_Release(&places)
+    finally:
+        PyBuffer_Release(&times)
+
+
+cdef bytes write_presence(str cursor, const presence *told):
+    cdef Py_ssize_t cursor_size
+    cdef const char *cursor_text = PyUnicode_AsUTF8AndSize(cursor, &cursor_size)
+    cdef size_t size = 0, bad = 0
+    cdef bytes frame
+    cdef int result = presence_measure(told, <size_t>cursor_size, &size, &bad)
+    if result == PRESENCE_BAD_POSITION:
+        raise ValueError(f"position {bad} of {told.ids.count} changes")
+    if result != PRESENCE_OK:
+        raise ValueError(f"a mark is a reason and a status, not {told.marks[bad]}")
+    frame = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
+    presence_put(<uint8_t *>PyBytes_AS_STRING(frame), size, told, cursor_text, <size_t>cursor_size)
+    return frame
+
+
+def encode_request(msgid, str method not None, params not None):
+    """A request frame; `codec_python.encode_request` says what it takes."""
+    cdef Py_buffer view
+    if not params or type(params[0]) is not ARRAY or params[0].typecode != "Q":
+        return ENCODE_VALUE((REQUEST, msgid, method, params))
+    take_column(params[0], &view, b"Q")
+    try:
+        rest = b"".join([ENCODE_VALUE(param) for param in params[1:]])
+        return write_request(msgid, method, len(params), <const uint64_t *>view.buf, <size_t>view.shape[0], rest)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef bytes write_request(
+    uint32_t msgid, str method, size_t param_count, const uint64_t *integers, size_t count, bytes rest
+):
+    """A request whose first parameter are these integers; the others are written already."""
+    cdef Py_ssize_t method_size
+    cdef const char *method_text = PyUnicode_AsUTF8AndSize(method, &method_size)
+    cdef size_t rest_size = <size_t>PyBytes_GET_SIZE(rest)
+    cdef size_t size = 2 + size_of_uint(msgid) + size_of_text(<size_t>method_size)
+    cdef size_t index
+    cdef uint8_t *at
+    cdef bytes frame
+    size += size_of_array(param_count) + size_of_array(count) + rest_size
+    for index in range(count):
+        size += size_of_uint(integers[index])
+    frame = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
+    at = <uint8_t *>PyBytes_AS_STRING(frame)
+    at[0] = 0x94
+    at[1] = 0x00
+    at = put_text(put_uint(at + 2, msgid), method_text, <size_t>method_size)
+    at = put_array(put_array(at, param_count), count)
+    for index in range(count):
+        at = put_uint(at, integers[index])
+    memcpy(at, PyBytes_AS_STRING(rest), rest_size)
+    return frame

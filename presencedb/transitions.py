@@ -18,7 +18,7 @@ REASON_SHIFT: Final = 2
 """A mark is `reason << REASON_SHIFT | status`."""
 STATUS_MASK: Final = 3
 
-_ONLINE_OF: Final = {Status.OFFLINE: False, Status.ONLINE: True, Status.UNKNOWN: None}
+_ONLINE_OF: Final[dict[int, bool | None]] = {Status.OFFLINE: False, Status.ONLINE: True, Status.UNKNOWN: None}
 
 
 class Transition(NamedTuple):
@@ -35,7 +35,7 @@ class Transition(NamedTuple):
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Transitions:
     """Changes in the order in which they happened for each user, as columns of one length.
 
@@ -65,4 +65,4 @@ class Transitions:
 
     def __iter__(self) -> Iterator[Transition]:
         for user_id, mark, tick in zip(self.ids, self.marks, self.ticks, strict=True):
-            yield Transition(user_id, _ONLINE_OF[Status(mark & STATUS_MASK)], tick, Reason(mark >> REASON_SHIFT))
+            yield Transition(user_id, _ONLINE_OF[mark & STATUS_MASK], tick, Reason(mark >> REASON_SHIFT))

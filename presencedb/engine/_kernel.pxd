@@ -16,18 +16,8 @@ cdef extern from "presencedb/engine/kernel/batch.h" nogil:
     enum: WRITE_NO_MEMORY
     enum: WROTE_REGISTER
 
-    struct Change "change":
-        bits128 id
-        uint32_t tick
-        uint8_t kind
-        uint8_t online
-        uint8_t reason
-
     struct Log "log":
-        Change *changes
-        size_t start
-        size_t count
-        char *texts
+        pass
 
     struct Graces "graces":
         size_t count
@@ -71,6 +61,8 @@ cdef extern from "presencedb/engine/kernel/batch.h" nogil:
     Page *store_walk(const Store *store, int kind, uint32_t slot, size_t *at)
     int store_advance(Store *store, int64_t tick, int64_t count_max)
     int store_merge(Store *store, int kind, const Key *key, uint32_t time)
+    size_t log_waiting(const Log *log)
+    int log_take(Log *log, const hash_keys *keys, size_t count, ids *ids, uint8_t *marks, uint32_t *ticks)
     void log_empty(Log *log)
 
     void batch_heartbeat(Store *store, const ids *ids, Batch *batch)

@@ -52,8 +52,7 @@ from array import array
 from presencedb.engine.interface import RETENTION_ONLINE, Copy, EngineStats, TickWentBack
 from presencedb.engine.reference_slots import checked_slots
 from presencedb.limits import SLOT_COUNT, TICK_MAX
-from presencedb.states import Reason
-from presencedb.transitions import Transition, Transitions
+from presencedb.transitions import Transitions
 
 from presencedb.ids._batch cimport IDS_OK, KIND_TEXT, IdBatch, id_object, ids_hash, value_of_hash
 
@@ -61,8 +60,6 @@ HASH_BITS = 128
 KIND_BITS = 2
 COUNT_MAX = 1 << 40
 """More users than anybody emits in one call; what is above it is no different."""
-
-cdef tuple REASONS = (Reason.HEARTBEAT, Reason.TIMEOUT, Reason.SIGN_OFF)
 
 
 cdef class KernelEngine:
@@ -304,28 +301,23 @@ cdef class KernelEngine:
 
     @property
     def transitions_waiting(self):
-        return self.c.log.count - self.c.log.start
+        return log_waiting(&self.c.log)
 
     def drain_transitions(self, count_max):
         if count_max < 1:
             raise ValueError(f"a drain takes one transition at least, not {count_max}")
-        cdef size_t index
-        cdef size_t end = self.c.log.start + min(count_max, self.transitions_waiting)
-        cdef Change *change
-        cdef bits128 value
-        drained = []
-        for index in range(self.c.log.start, end):
-            change = &self.c.log.changes[index]
-            if change.kind == KIND_TEXT:
-                user_id = id_object(KIND_TEXT, change.id, self.c.log.texts + change.id.high)
-            else:
-                value = value_of_hash(&self.c.keys, change.kind, change.id)
-                user_id = id_object(change.kind, value, NULL)
-            drained.append(Transition(user_id, change.online != 0, change.tick, REASONS[change.reason]))
-        self.c.log.start = end
-        if self.c.log.start == self.c.log.count:
-            log_empty(&self.c.log)
-        return Transitions.of(drained)
+        cdef size_t count = min(count_max, self.transitions_waiting)
+        cdef IdBatch ids = IdBatch.__new__(IdBatch)
+        cdef bytes marks = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>count)
+        cdef uint32_t[::1] tick_column
+        ticks = array("I", bytes(4 * count))
+        if count > 0:
+            tick_column = ticks
+            if log_take(
+                &self.c.log, &self.c.keys, count, &ids.c, <uint8_t *>PyBytes_AS_STRING(marks), &tick_column[0]
+            ) != IDS_OK:
+                raise MemoryError(f"no memory to take {count} transitions")
+        return Transitions(ids, marks, ticks)
 
     def discard_transitions(self):
         count = self.transitions_waiting

@@ -32,6 +32,8 @@ HASH_BITS: Final = 128
 KIND_BITS: Final = 2
 EXAMINED_PER_EXPIRY: Final = 4
 """How many timers one call of `advance` may look at for each user it may emit: after a stall nearly all are too early."""
+BYTES_PER_TRANSITION: Final = 120
+"""An estimate of what a transition takes that waits: the tuple and its tick."""
 BYTES_PER_REGISTER: Final = 160
 """An estimate of what a register takes beside the tables that are measured: its number, a small id, its entry by slot."""
 
@@ -167,13 +169,14 @@ class ReferenceEngine:
     def stats(self) -> EngineStats:
         registers = self._registers
         users = len(registers.online) + len(registers.offline)
-        tables = (registers.online, registers.offline, registers.requests)
+        tables = (registers.online, registers.offline, registers.requests, registers.transitions)
         timers = (registers.timers, registers.grace_ends)
+        size = sum(map(sys.getsizeof, tables)) + sum(timer.bytes_estimate() for timer in timers)
         return EngineStats(
             users=users,
             online=len(registers.online),
             pending_sign_offs=len(registers.requests),
-            bytes=sum(map(sys.getsizeof, tables)) + sum(t.bytes_estimate() for t in timers) + users * BYTES_PER_REGISTER,
+            bytes=size + users * BYTES_PER_REGISTER + len(registers.transitions) * BYTES_PER_TRANSITION,
             timeouts=self._timeouts,
             lateness_ticks=tuple(self._lateness),
         )

@@ -68,6 +68,20 @@ static inline int ids_reserve(struct ids *ids, size_t more) {
     return IDS_OK;
 }
 
+/* Makes room for `more` further bytes of texts. */
+static inline int ids_reserve_texts(struct ids *ids, size_t more) {
+    if (more <= ids->texts_capacity - ids->texts_size) {
+        return IDS_OK;
+    }
+    char *texts = (char *)realloc(ids->texts, ids->texts_size + more);
+    if (texts == NULL) {
+        return IDS_NO_MEMORY;
+    }
+    ids->texts = texts;
+    ids->texts_capacity = ids->texts_size + more;
+    return IDS_OK;
+}
+
 static inline void ids_put(struct ids *ids, int kind, struct bits128 value) {
     ids->kinds[ids->count] = (uint8_t)kind;
     ids->values[ids->count] = value;
@@ -120,14 +134,9 @@ static inline int ids_append_text(struct ids *ids, const char *text, size_t size
     if (memchr(text, 0, size) != NULL) {
         return IDS_HAS_NUL;
     }
-    if (size > ids->texts_capacity - ids->texts_size) {
-        const size_t capacity = 2 * ids->texts_capacity + 4 * ID_TEXT_BYTES_MAX;
-        char *texts = (char *)realloc(ids->texts, capacity);
-        if (texts == NULL) {
-            return IDS_NO_MEMORY;
-        }
-        ids->texts = texts;
-        ids->texts_capacity = capacity;
+    if (size > ids->texts_capacity - ids->texts_size &&
+        ids_reserve_texts(ids, ids->texts_capacity + 4 * ID_TEXT_BYTES_MAX) != IDS_OK) {
+        return IDS_NO_MEMORY;
     }
     memcpy(ids->texts + ids->texts_size, text, size);
     ids_put(ids, KIND_TEXT, (struct bits128){ids->texts_size, size});

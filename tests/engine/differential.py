@@ -3,32 +3,72 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Final
+from itertools import cycle
+from typing import Final, NamedTuple
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 
 from presencedb.engine import Engine, EngineConfig, Transition
 from presencedb.ids import Id, IdBatch
 from tests.engine.implementations import MakeEngine
 from tests.engine.operations import POOL, Operation, ids_named
-from tests.engine.tools import drained
+from tests.engine.tools import EVERYBODY
 
 TICK_REFUSED: Final = "refused"
 
 
-def compare(first: MakeEngine, second: MakeEngine, config: EngineConfig, start: int, operations: list[Operation]) -> None:
-    """Apply every operation to one engine of each kind.
+class Case(NamedTuple):
+    """A story, the engine that it is told to, and how many transitions are taken after each operation, over and over."""
+
+    config: EngineConfig
+    start: int
+    operations: list[Operation]
+    drain_counts: list[int]
+
+
+class Listener:
+    """Takes what an engine says, and keeps it by user: between users the order is each engine's own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.said: dict[Id, list[Transition]] = defaultdict(list)
+        self._engine = engine
+
+    def take(self, count_max: int) -> int:
+        """Take up to so many, or none; returns how many there were."""
+        taken = list(self._engine.drain_transitions(count_max)) if count_max else []
+        for transition in taken:
+            self.said[transition.id].append(transition)
+        return len(taken)
+
+
+def drains(count_max: SearchStrategy[int]) -> SearchStrategy[list[int]]:
+    """The `drain_counts` of a case: all that there are, or some, or none."""
+    pieces = st.lists(st.one_of(st.just(EVERYBODY), st.just(0), count_max), min_size=1, max_size=4)
+    return st.one_of(st.just([EVERYBODY]), pieces)
+
+
+def compare(first: MakeEngine, second: MakeEngine, case: Case) -> None:
+    """Apply every operation to one engine of each kind, and take some of what they say after each.
 
     Raises:
         AssertionError: something that can be seen differs.
     """
-    engines = (first(config, tick=start), second(config, tick=start))
-    users = IdBatch.of_canonical(sorted({*POOL, *ids_named(operations)}, key=repr))
-    for operation in operations:
+    engines = (first(case.config, tick=case.start), second(case.config, tick=case.start))
+    listeners = tuple(map(Listener, engines))
+    users = IdBatch.of_canonical(sorted({*POOL, *ids_named(case.operations)}, key=repr))
+    for operation, count_max in zip(case.operations, cycle(case.drain_counts), strict=False):
         answers = [_answer(engine, operation) for engine in engines]
         assert answers[0] == answers[1], operation
-        said = [_by_user(drained(engine)) for engine in engines]
-        assert said[0] == said[1], operation
         seen = [_seen(engine, users) for engine in engines]
         assert seen[0] == seen[1], operation
+        taken = [listener.take(count_max) for listener in listeners]
+        assert taken[0] == taken[1] <= count_max, operation
+        if not engines[1].transitions_waiting:
+            assert listeners[0].said == listeners[1].said, operation
+    while any(listener.take(max(1, *case.drain_counts)) for listener in listeners):
+        pass
+    assert listeners[0].said == listeners[1].said
 
 
 def _answer(engine: Engine, operation: Operation) -> object:
@@ -38,18 +78,11 @@ def _answer(engine: Engine, operation: Operation) -> object:
         return TICK_REFUSED
 
 
-def _by_user(transitions: list[Transition]) -> dict[Id, list[Transition]]:
-    """What each user did, in order. Between users the order is each engine's own."""
-    said: dict[Id, list[Transition]] = defaultdict(list)
-    for transition in transitions:
-        said[transition.id].append(transition)
-    return said
-
-
 def _seen(engine: Engine, users: IdBatch) -> dict[str, object]:
     stats = engine.stats()
     return {
         "tick": engine.tick,
+        "waiting": engine.transitions_waiting,
         "status": engine.status(users),
         "last_seen": engine.last_seen(users),
         "count": engine.count(),

@@ -86,6 +86,26 @@ class SaysEverythingTwice(ReferenceEngine):
         return Transitions.of(transition for transition in super().drain_transitions(count_max) for _ in range(2))
 
 
+class TakesTheNewestFirst(ReferenceEngine):
+    def drain_transitions(self, count_max: int) -> Transitions:
+        waiting = self._registers.transitions
+        newest = [waiting.pop() for _ in range(min(count_max, len(waiting)))]
+        return Transitions.of(reversed(newest))
+
+
+class LosesTheRest(ReferenceEngine):
+    def drain_transitions(self, count_max: int) -> Transitions:
+        taken = super().drain_transitions(count_max)
+        self.discard_transitions()
+        return taken
+
+
+class CountsWhatWasTaken(ReferenceEngine):
+    @property
+    def transitions_waiting(self) -> int:
+        return self.stats().timeouts + super().transitions_waiting
+
+
 class CountsWhoWasNotThere(ReferenceEngine):
     def sign_off(self, ids: IdBatch, tick: int, *, age_ticks: int = 0, grace_ticks: int = 0) -> int:
         super().sign_off(ids, tick, age_ticks=age_ticks, grace_ticks=grace_ticks)
@@ -113,6 +133,9 @@ MUTANTS: Final[tuple[MakeEngine, ...]] = (
     SpeaksOfUnsyncedSlots,
     GraceOutlivesHeartbeat,
     SaysEverythingTwice,
+    TakesTheNewestFirst,
+    LosesTheRest,
+    CountsWhatWasTaken,
     CountsWhoWasNotThere,
 )
 """Each differs from the reference."""
@@ -123,6 +146,8 @@ INCONSISTENT: Final[tuple[MakeEngine, ...]] = (
     TicksGoBack,
     SpeaksOfUnsyncedSlots,
     SaysEverythingTwice,
+    TakesTheNewestFirst,
+    LosesTheRest,
     ScansOnlyFullPages,
     CountsLate,
 )

@@ -35,6 +35,8 @@ WRONG_CALLS: Final[dict[str, Call]] = {
     "slots of a count": lambda engine, tick: engine.count([0, SLOT_COUNT]),
     "slots of a scan": lambda engine, tick: engine.scan(0, 1, [-1]),
     "limit of a scan": lambda engine, tick: engine.scan(0, 0),
+    "bound of a drain": lambda engine, tick: engine.drain_transitions(0),
+    "bound of a drain below 0": lambda engine, tick: engine.drain_transitions(-1),
 }
 
 
@@ -51,7 +53,8 @@ def engine(make_engine: MakeEngine, request: pytest.FixtureRequest) -> Engine:
 def seen(engine: Engine) -> object:
     """All that can be seen of an engine without changing it."""
     ids = batch("alice", "bob", "carol")
-    return engine.tick, engine.status(ids), engine.last_seen(ids), engine.count(), engine.scan(0, 9), engine.stats()
+    written = engine.tick, engine.status(ids), engine.last_seen(ids), engine.transitions_waiting
+    return *written, engine.count(), engine.scan(0, 9), engine.stats()
 
 
 @pytest.mark.parametrize("name", CALLS_WITH_A_TICK)

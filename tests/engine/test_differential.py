@@ -6,34 +6,25 @@ That the comparison notices a fault is shown on engines that are broken on purpo
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from presencedb.engine import EngineConfig
 from presencedb.engine.reference import ReferenceEngine
-from tests.engine.differential import compare
+from tests.engine.differential import Case, compare, drains
 from tests.engine.implementations import IMPLEMENTATIONS, MakeEngine
 from tests.engine.model import ModelEngine
 from tests.engine.mutants import MUTANTS
-from tests.engine.operations import Operation, configs, stories
+from tests.engine.operations import configs, stories
 from tests.support.strategies import start_ticks
-
-
-class Case(NamedTuple):
-    """A story, and the engine that it is told to."""
-
-    config: EngineConfig
-    start: int
-    operations: list[Operation]
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     config = draw(configs())
-    return Case(config, draw(start_ticks()), draw(stories(config.ttl_ticks)))
+    return Case(config, draw(start_ticks()), draw(stories(config.ttl_ticks)), draw(drains(st.integers(1, 3))))
 
 
 PAIRS: Final[dict[str, tuple[MakeEngine, MakeEngine]]] = {
@@ -47,7 +38,7 @@ PAIRS: Final[dict[str, tuple[MakeEngine, MakeEngine]]] = {
 @given(case=cases())
 def test_two_engines_cannot_be_told_apart(pair: str, case: Case) -> None:
     first, second = PAIRS[pair]
-    compare(first, second, *case)
+    compare(first, second, case)
 
 
 @pytest.mark.slow
@@ -63,7 +54,7 @@ def test_the_comparison_catches_a_broken_engine(mutant: MakeEngine) -> None:
     )
     @given(case=cases())
     def compare_with_reference(case: Case) -> None:
-        compare(ReferenceEngine, mutant, *case)
+        compare(ReferenceEngine, mutant, case)
 
     with pytest.raises((AssertionError, KeyError)):
         compare_with_reference()

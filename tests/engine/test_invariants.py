@@ -26,6 +26,8 @@ from tests.support import strategies
 
 USERS: Final[tuple[Id, ...]] = (*POOL[::2], "alice", "user-1")
 BATCH: Final = IdBatch.of_canonical(list(USERS))
+PIECE: Final = 2
+"""How many transitions are taken at once."""
 few = st.integers(0, 12)
 far = st.sampled_from([64, 257, 4097, 10_000])
 some_ids = st.lists(st.sampled_from(USERS), min_size=1, max_size=4)
@@ -49,8 +51,13 @@ class Invariants(RuleBasedStateMachine):
         self.tick_of: dict[Id, int] = {}
 
     def listen(self) -> list[Transition]:
-        """Drain, and hold each transition against what was told of its user before."""
-        said = drained(self.engine)
+        """Drain, piece by piece, and hold each transition against what was told of its user before."""
+        waiting = self.engine.transitions_waiting
+        said: list[Transition] = []
+        while taken := list(self.engine.drain_transitions(PIECE)):
+            said += taken
+            assert self.engine.transitions_waiting == waiting - len(said), "what waits is counted"
+        assert len(said) == waiting, "nothing is lost"
         for transition in said:
             user_id = transition.id
             assert transition.online is not None

@@ -23,9 +23,9 @@ from presencedb.ids import Hasher, Id, IdBatch, IdKind
 from presencedb.ids.hashing import WIDTH_BITS
 from presencedb.implementation import COMPILED
 from presencedb.limits import SLOT_BITS
-from tests.engine.differential import compare
+from tests.engine.differential import Case, compare, drains
 from tests.engine.operations import Advance, Export, Heartbeat, Merge, Operation, Scan, SignOff, Sync
-from tests.engine.test_differential import Case, cases
+from tests.engine.test_differential import cases
 from tests.engine.tools import drained
 from tests.support.process import clean_environment
 from tests.support.strategies import distances
@@ -97,20 +97,24 @@ def crowded_stories(ids: tuple[Id, ...]) -> SearchStrategy[list[Operation]]:
     )
 
 
+def compare_crowds(ids: tuple[Id, ...], data: st.DataObject, retention: int | None) -> None:
+    config = EngineConfig(ttl_ticks=TTL, retention_ticks=retention, seed=SEED)
+    drain_counts = data.draw(drains(st.sampled_from([1, 100, 1_000])))
+    compare(ReferenceEngine, CheckedEngine, Case(config, 1_000, data.draw(crowded_stories(ids)), drain_counts))
+
+
 @pytest.mark.parametrize("size", [1, 30, 400])
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), retention=st.sampled_from([0, None, TTL, 3 * TTL]))
 def test_a_crowd_in_one_slot(size: int, data: st.DataObject, retention: int | None) -> None:
-    config = EngineConfig(ttl_ticks=TTL, retention_ticks=retention, seed=SEED)
-    compare(ReferenceEngine, CheckedEngine, config, 1_000, data.draw(crowded_stories(crowd(size))))
+    compare_crowds(crowd(size), data, retention)
 
 
 @pytest.mark.slow
 @settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), retention=st.sampled_from([0, None, 3 * TTL]))
 def test_pages_split_and_merge(data: st.DataObject, retention: int | None) -> None:
-    config = EngineConfig(ttl_ticks=TTL, retention_ticks=retention, seed=SEED)
-    compare(ReferenceEngine, CheckedEngine, config, 1_000, data.draw(crowded_stories(crowd(4_000))))
+    compare_crowds(crowd(4_000), data, retention)
 
 
 @pytest.mark.heavy
@@ -118,7 +122,7 @@ def test_pages_split_and_merge(data: st.DataObject, retention: int | None) -> No
 @settings(max_examples=20_000, suppress_health_check=list(HealthCheck))
 @given(case=cases())
 def test_twenty_thousand_stories(case: Case) -> None:
-    compare(ReferenceEngine, CheckedEngine, *case)
+    compare(ReferenceEngine, CheckedEngine, case)
 
 
 def test_a_slot_that_held_pages_by_the_dozen_is_empty_again() -> None:

@@ -74,6 +74,16 @@ static inline const char *check_wheel(const struct store *store, size_t *armed) 
     return NULL;
 }
 
+static inline const char *check_log(const struct log *log) {
+    if (log->start > log->count || log->count > log->capacity || log->texts_size > log->texts_capacity) {
+        return "the log holds more than it has room for";
+    }
+    if (log->texts_start > log->texts_size || log->texts_size - log->texts_start != log_text_bytes(log, log_waiting(log))) {
+        return "the log miscounts its texts";
+    }
+    return NULL;
+}
+
 /* What is broken, or NULL. */
 static inline const char *store_check(const struct store *store) {
     struct tally tally = {0};
@@ -106,7 +116,8 @@ static inline const char *store_check(const struct store *store) {
     if (tally.pages != blocks || text_users != texts) {
         return "pages or texts are kept that nobody uses";
     }
-    const char *broken = check_wheel(store, &armed);
+    const char *broken = check_log(&store->log);
+    broken = broken != NULL ? broken : check_wheel(store, &armed);
     return broken != NULL ? broken : armed + unarmed == tally.pages ? NULL : "the wheel holds pages that are gone";
 }
 

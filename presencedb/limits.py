@@ -95,19 +95,22 @@ FEED_EVENTS_MAX: Final = 2_000_000
 FEED_BYTES_MAX: Final = 64 * MIB
 FEED_FRAME_EVENTS_MAX: Final = 4096
 """Transitions in one `presence` notification."""
-FEED_UNPUBLISHED_IDS_MAX: Final = 4 * FEED_FRAME_EVENTS_MAX
-"""After writes of this many ids the feed is published before the tick is over: what waits for it then does not grow with how
-fast heartbeats come in."""
+FEED_TURN_EVENTS_MAX: Final = 4 * FEED_FRAME_EVENTS_MAX
+"""Transitions looked at in one turn of the loop to tell those who are up to date, and as many for those who are behind."""
+FEED_PUSH_EVENTS: Final = 16
+"""What a notification counts as there: making and writing it takes about as long."""
+FEED_UNTOLD_EVENTS_MAX: Final = 16 * FEED_FRAME_EVENTS_MAX
+"""With more than these to be told a turn goes on until it has caught up: what waits does not grow with how fast it comes."""
 FEED_LINGER_MS: Final = 60 * SECOND_MS
 """How long after its last reader left the feed goes on keeping transitions, so that a reader can come back."""
 WATCHED_IDS_MAX: Final = 10_000
 """Ids that one connection watches at a time."""
 EVENTS_HIGH_WATER_BYTES: Final = 256 * KIB
-"""Output waiting in a connection that follows or watches, above which events are held back: what one that stops reading costs,
-beside the notification that went over it."""
+"""Output waiting in a connection that follows or watches, above which events are held back: what one that stops reading
+costs, beside the notification that went over it."""
 EVENTS_LOW_WATER_BYTES: Final = 64 * KIB
 SLOW_READER_MS: Final = 60 * SECOND_MS
-"""A reader of the feed that has taken nothing for so long is cut: it can come back with its cursor, and holds nothing here."""
+"""A reader of the feed that has had no room for so long is cut: it can come back with its cursor, and holds nothing here."""
 EXPIRIES_PER_TURN_MAX: Final = 4096
 """Timeouts emitted in one turn of the loop, so that expiry of a crowd does not hold up those who are there."""
 
@@ -130,6 +133,14 @@ LATE_WRITE_MS: Final = TICK_MS_DEFAULT
 """A write that leaves later than this after its call began says its age, even on its first attempt."""
 FOLLOW_QUEUE_CHANGES_MAX: Final = 65_536
 """Changes that wait for the reader of a feed, above which nothing more is read from its connection."""
+FEED_REQUESTS_IN_FLIGHT_MAX: Final = 64
+"""Requests of a client's `watch` that wait for their answers on its connection."""
+RESYNC_PAGE_IDS: Final = 4096
+"""Users asked about at a time when a client's `follow` finds out what it missed: a page is a short step of the server's loop."""
+CLIENT_CONNECTIONS_MAX: Final = 32
+"""Connections that the calls of one blocking client use at a time; more threads than these wait for one."""
+CLIENT_IDLE_MS_MAX: Final = 60 * SECOND_MS
+"""A connection of a blocking client that no call needed for so long is closed when another one is given back."""
 UNIX_PATH_BYTES_MAX: Final = 107
 """`sun_path` of Linux, without the NUL that ends it."""
 
@@ -165,8 +176,12 @@ assert IDS_PER_FRAME_MAX < FRAME_BYTES_MAX, "an id takes at least a byte"
 assert SCAN_LIMIT_MAX * (ID_TEXT_BYTES_MAX + 2) < FRAME_BYTES_MAX, "the largest page of a scan fits a frame"
 assert FEED_FRAME_EVENTS_MAX * (ID_TEXT_BYTES_MAX + 40) < FRAME_BYTES_MAX, "the largest notification fits a frame"
 assert WRITE_LOW_WATER_BYTES < WRITE_HIGH_WATER_BYTES
+assert FEED_FRAME_EVENTS_MAX <= FEED_TURN_EVENTS_MAX <= FEED_UNTOLD_EVENTS_MAX < FEED_EVENTS_MAX
 assert EVENTS_LOW_WATER_BYTES < EVENTS_HIGH_WATER_BYTES <= WRITE_HIGH_WATER_BYTES
 assert WATCHED_IDS_MAX * (ID_TEXT_BYTES_MAX + 2) < FRAME_BYTES_MAX, "one frame names all the ids that a connection watches"
+assert FEED_REQUESTS_IN_FLIGHT_MAX < CLIENT_IN_FLIGHT_MAX
+assert RESYNC_PAGE_IDS <= SCAN_LIMIT_MAX
+assert RESYNC_PAGE_IDS * (ID_TEXT_BYTES_MAX + 2) < FRAME_BYTES_MAX, "one frame asks about a page of users"
 assert HTTP_IDS_MAX <= IDS_PER_FRAME_MAX
 assert FEED_FRAME_EVENTS_MAX <= FOLLOW_QUEUE_CHANGES_MAX
 assert BACKOFF_BASE_MS <= BACKOFF_CAP_MS

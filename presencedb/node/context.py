@@ -9,8 +9,8 @@ from typing import Any
 from presencedb.credentials import ALL_RIGHTS, Credentials, Principal, Right
 from presencedb.engine import Engine
 from presencedb.node.counters import Counters
-from presencedb.node.followers import Followers
 from presencedb.node.settings import NodeSettings
+from presencedb.node.subscribers import Subscribers
 from presencedb.node.tick_scale import TickScale
 from presencedb.node.ticker import Ticker
 from presencedb.node.wall_time import WallTime
@@ -27,7 +27,7 @@ class NodeContext:
         credentials: None: no token is needed.
         stopping: requests are not served any more.
         info: takes the counters of all parts.
-        wrote: is told, after the reply, how many ids a command wrote.
+        wrote: is called after the reply to a command that wrote.
     """
 
     settings: NodeSettings
@@ -35,7 +35,7 @@ class NodeContext:
     ticker: Ticker
     scale: TickScale
     wall_time: WallTime
-    followers: Followers
+    subscribers: Subscribers
     counters: Counters
     run: str
     seed: int
@@ -43,7 +43,7 @@ class NodeContext:
     credentials: Credentials | None = None
     stopping: bool = False
     info: Callable[[], dict[str, Any]]
-    wrote: Callable[[int], None]
+    wrote: Callable[[], None]
 
     def rights_of(self, token_digest: bytes | None) -> frozenset[Right] | None:
         """What a caller may do who has shown this token, or none; None: nothing before it shows a good one."""

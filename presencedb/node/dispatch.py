@@ -62,11 +62,11 @@ class Dispatcher:
 
     def has_room(self, connection: Connection) -> None:
         """A connection that events were held back for can take some."""
-        self._context.followers.pump(connection)
+        self._context.subscribers.has_room(connection)
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone."""
-        self._context.followers.leave(connection, self._context.ticker.now())
+        self._context.subscribers.leave(connection, self._context.ticker.now())
 
 
 def _refusal(connection: Connection, command_name: str, right: str) -> Error:

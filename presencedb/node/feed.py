@@ -1,31 +1,60 @@
 """The transition log: what changed, kept for a while, so that a reader that comes back misses nothing.
 
-Transitions are cut into *chunks* of at most `FEED_FRAME_EVENTS_MAX`, numbered from 0 on; each is one `presence`
-notification, encoded once for all who read it. A cursor names this run of the node and a number, that of the next chunk to
-read: only the ends of chunks have names, and no cursor of another run, of the future or made up is taken for one of ours.
+Every transition of a run has a *number*, the count of those before it. A cursor names the run and a number: what was before
+it is behind its reader. So every place between two transitions has its cursor, and no cursor of another run, of the future
+or made up is taken for one of ours.
 
-The ring of chunks is bounded in transitions and in bytes. While nobody reads, and for the last `FEED_LINGER_MS` nobody did,
-nothing is kept or encoded; numbers then go on past what was dropped, so that a cursor from before it is a gap.
+The log is a ring of chunks of columns, at most `FEED_FRAME_EVENTS_MAX` transitions each, as they were taken from the engine:
+
+    dropped | first ............ told ............ end ......... now
+              kept for readers    | not told yet    | still in the engine
+              that come back      | (never dropped) |
+
+What has been told is dropped, oldest first, when there is more than `FEED_EVENTS_MAX` transitions or `FEED_BYTES_MAX` bytes.
+While nobody reads, and for the last `FEED_LINGER_MS` nobody did, nothing is kept; numbers go on, so that an older cursor is
+a gap.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections import Counter, deque
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass
 from typing import Final
 
 from presencedb.engine import Engine
 from presencedb.errors import GapError
+from presencedb.ids import IdBatch
 from presencedb.limits import FEED_BYTES_MAX, FEED_EVENTS_MAX, FEED_FRAME_EVENTS_MAX
 from presencedb.node.wall_time import WallTime
-from presencedb.protocol.codec import encode_notification, encode_presence
+from presencedb.protocol.codec import encode_presence
 from presencedb.transitions import Transitions
 
-CHUNKS_PER_TURN: Final = 2
-WAITING_SHARE: Final = 8
-"""Chunks encoded in one turn of the loop, or an eighth of those that wait, if that is more: so the work never piles up."""
-_CHUNK_OVERHEAD_BYTES: Final = 200
-"""What a chunk costs beside its frame; a quiet node has many small ones."""
+_COLUMN_BYTES: Final = 13
+"""Of a transition, beside its id: the mark, the tick, and the time in milliseconds."""
+_CHUNK_OVERHEAD_BYTES: Final = 700
+"""The objects of a chunk, and their share of the ring; a quiet node has many small ones."""
+_FORGOTTEN_STARTS_MAX: Final = 1024
+"""Starts of chunks that are gone wait for as many others, so that dropping one moves none of the rest."""
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """Transitions that follow each other.
+
+    Attributes:
+        start: the number of the first.
+        end: one after that of the last.
+        times_ms: when each became true, in Unix milliseconds (type code 'q').
+        size_bytes: what it takes in memory.
+    """
+
+    start: int
+    end: int
+    transitions: Transitions
+    times_ms: array[int]
+    size_bytes: int
 
 
 class Feed:
@@ -39,120 +68,194 @@ class Feed:
         self.gaps: Counter[str] = Counter()
         """Cursors refused and readers that lost their place, by reason."""
         self.first = 0
-        """The oldest chunk that is there."""
-        self.encoded_end = 0
-        """One after the last chunk that can be sent."""
+        """The number of the oldest transition that is there; `end` where none is."""
+        self.end = 0
+        """The number of the next transition that is taken from the engine."""
+        self._told = 0
+        self._cut_end = 0  # places before it were cut off
         self._engine = engine
         self._wall_time = wall_time
         self._run = run
         self._linger_ticks = linger_ticks
-        self._frames: dict[int, tuple[bytes, int]] = {}
-        self._waiting: deque[Transitions] = deque()
-        self._event_count = 0
+        self._starts: list[int] = []
+        self._forgotten_starts = 0  # at the front of `_starts`
+        self._chunks: dict[int, Chunk] = {}
         self._bytes = 0
         self._reader_count = 0
         self._keep_until_tick = 0
 
     @property
-    def end(self) -> int:
-        """Where a reader begins who wants only what is to come."""
-        return self.encoded_end + len(self._waiting)
+    def now(self) -> int:
+        """Where a reader begins who wants only what is to come: behind everything that has happened."""
+        return self.end + self._engine.transitions_waiting
+
+    @property
+    def told(self) -> int:
+        """What is before it may be dropped."""
+        return self._told
 
     @property
     def event_count(self) -> int:
-        return self._event_count
+        return self.end - self.first
 
     @property
     def size_bytes(self) -> int:
         return self._bytes
 
-    def cursor_at(self, number: int) -> str:
-        """The cursor after the chunks before this one."""
-        return f"{self._run}.{number}"
+    @property
+    def half_full(self) -> bool:
+        """Whether something is dropped when as much comes as there is."""
+        return 2 * self.event_count > FEED_EVENTS_MAX or 2 * self._bytes > FEED_BYTES_MAX
 
-    def gap_frame(self) -> bytes:
-        """The notification to a reader that lost its place; it goes on at `end`."""
-        return encode_notification("gap", (self.cursor_at(self.end), None))
-
-    def frame(self, number: int) -> bytes:
-        """A chunk as a notification; `first <= number < encoded_end`."""
-        return self._frames[number][0]
-
-    def add_reader(self, cursor: str | None, tick: int) -> int:
-        """Admit a reader: after a cursor, or at the end, exactly behind everything that has happened by now.
-
-        Returns:
-            The number of its first chunk.
-
-        Raises:
-            GapError: what came after the cursor is not to be had.
-        """
-        self._collect(tick)
-        number = self.end if cursor is None else self._number_of(cursor)
+    def add_reader(self) -> None:
+        """Somebody reads: keep what comes."""
         self._reader_count += 1
-        return number
 
     def remove_reader(self, tick: int) -> None:
         """A reader left; it may come back."""
         self._reader_count -= 1
         self._keep_until_tick = tick + self._linger_ticks
 
-    def publish(self, tick: int) -> bool:
-        """Take what the engine has and encode a turn's worth of it. Returns whether all is encoded."""
-        self._collect(tick)
-        self._encode(max(CHUNKS_PER_TURN, len(self._waiting) // WAITING_SHARE))
-        return not self._waiting
+    # --- cursors ---------------------------------------------------------------------------------------------------
 
-    def cut(self) -> None:
-        """Drop everything: whoever reads gets a gap, and no cursor from before is good any more."""
-        self._forget(self.end + 1)
+    def cursor_at(self, number: int) -> str:
+        """The cursor after the transitions before this one."""
+        return f"{self._run}.{number}"
 
-    def _collect(self, tick: int) -> None:
-        if not self._reader_count and tick >= self._keep_until_tick:
-            missed_count = self._engine.discard_transitions()
-            self.transitions += missed_count
-            # Where nothing was missed, the cursor of the end stays good.
-            self._forget(self.end + (1 if missed_count else 0))
-            return
-        while self._engine.transitions_waiting:
-            chunk = self._engine.drain_transitions(FEED_FRAME_EVENTS_MAX)
-            self.transitions += len(chunk)
-            self._event_count += len(chunk)
-            self._waiting.append(chunk)
+    def number_of(self, cursor: str) -> int:
+        """The place that a cursor names, with all that came after it in the log or still in the engine.
 
-    def _forget(self, next_number: int) -> None:
-        self._frames.clear()
-        self._waiting.clear()
-        self._event_count = 0
-        self._bytes = 0
-        self.encoded_end = self.first = next_number
-
-    def _encode(self, chunk_count_max: int) -> None:
-        for _ in range(min(chunk_count_max, len(self._waiting))):
-            chunk = self._waiting.popleft()
-            self.encoded_end += 1
-            ms_at = self._wall_time.ms_at
-            times_ms = array("q", [ms_at(tick) for tick in chunk.ticks])
-            frame = encode_presence(self.cursor_at(self.encoded_end), chunk.ids, chunk.marks, times_ms)
-            self._frames[self.encoded_end - 1] = (frame, len(chunk))
-            self._bytes += len(frame) + _CHUNK_OVERHEAD_BYTES
-        while self._frames and (self._event_count > FEED_EVENTS_MAX or self._bytes > FEED_BYTES_MAX):
-            frame, event_count = self._frames.pop(self.first)
-            self.first += 1
-            self._bytes -= len(frame) + _CHUNK_OVERHEAD_BYTES
-            self._event_count -= event_count
-            self.dropped_events += event_count
-
-    def _number_of(self, cursor: str) -> int:
+        Raises:
+            GapError: what came after the cursor is not to be had.
+        """
         run, _, text = cursor.rpartition(".")
         if run != self._run or not (text.isascii() and text.isdigit()) or len(text) > 20 or text != str(int(text)):
             self.gaps["other_run"] += 1
             raise GapError("this cursor is not of this run of the node; read the state and follow anew")
         number = int(text)
-        if number > self.end:
+        if number > self.now:
             self.gaps["future"] += 1
             raise GapError("this cursor is from the future; read the state and follow anew")
         if number < self.first:
             self.gaps["too_old"] += 1
             raise GapError("what came after this cursor is not kept any more; read the state and follow anew")
         return number
+
+    def count_lost(self, number: int) -> None:
+        """A reader has lost its place, this number."""
+        self.gaps["warm_up" if number < self._cut_end else "overrun"] += 1
+
+    # --- what comes in ---------------------------------------------------------------------------------------------
+
+    def collect(self, tick: int) -> None:
+        """Take all that waits in the engine; where nobody reads, drop it."""
+        if not self._reader_count and tick >= self._keep_until_tick:
+            missed_count = self._engine.discard_transitions()
+            self.transitions += missed_count
+            self._forget(self.end + missed_count)
+            return
+        while transitions := self._engine.drain_transitions(FEED_FRAME_EVENTS_MAX):
+            self.transitions += len(transitions)
+            self._starts.append(self.end)
+            self._keep(self.end, transitions, self._times_ms(transitions.ticks))
+            self.end += len(transitions)
+
+    def tell(self) -> Chunk | None:
+        """The next chunk to tell, which counts as told from now on; None where all is told.
+
+        What was taken from the engine in several small pieces is joined to one.
+        """
+        if self._told == self.end:
+            return None
+        index = self._index_of(self._told)
+        end_index = index + 1
+        while end_index < len(self._starts) and self._end_of(end_index) - self._told <= FEED_FRAME_EVENTS_MAX:
+            end_index += 1
+        chunk = self._chunks[self._told] if end_index == index + 1 else self._join(index, end_index)
+        self._told = chunk.end
+        return chunk
+
+    def trim(self) -> None:
+        """Drop what is too much of what has been told."""
+        while self.first < self._told and (self.event_count > FEED_EVENTS_MAX or self._bytes > FEED_BYTES_MAX):
+            chunk = self._chunks.pop(self.first)
+            self._bytes -= chunk.size_bytes
+            self.dropped_events += chunk.end - chunk.start
+            self.first = chunk.end
+            self._forgotten_starts += 1
+        if self._forgotten_starts > _FORGOTTEN_STARTS_MAX and 2 * self._forgotten_starts > len(self._starts):
+            del self._starts[: self._forgotten_starts]
+            self._forgotten_starts = 0
+
+    def cut(self) -> None:
+        """Drop everything: whoever reads gets a gap, and no cursor from before is good any more."""
+        missed_count = self._engine.discard_transitions()
+        self.transitions += missed_count
+        self._forget(self.end + missed_count + 1)
+        self._cut_end = self.end
+
+    # --- what goes out ---------------------------------------------------------------------------------------------
+
+    def chunk_at(self, number: int) -> Chunk:
+        """The chunk with this transition; `first <= number < end`."""
+        return self._chunks[self._starts[self._index_of(number)]]
+
+    def changes_from(self, number: int) -> tuple[list[Transitions], int]:
+        """All that is in the log from a number on, and where in the first of them that is; `first <= number <= end`."""
+        if number == self.end:
+            return [], 0
+        starts = self._starts[self._index_of(number) :]
+        return [self._chunks[start].transitions for start in starts], number - starts[0]
+
+    def encode(self, chunk: Chunk, positions: array[int] | None = None) -> bytes:
+        """A chunk as a notification, or those of its transitions that stand at these positions in it."""
+        transitions = chunk.transitions
+        return encode_presence(self.cursor_at(chunk.end), transitions.ids, transitions.marks, chunk.times_ms, positions)
+
+    def encode_nothing(self, number: int) -> bytes:
+        """A notification that says nothing but a cursor."""
+        return encode_presence(self.cursor_at(number), IdBatch([]), b"", array("q"))
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _index_of(self, number: int) -> int:
+        return bisect_right(self._starts, number, lo=self._forgotten_starts) - 1
+
+    def _end_of(self, index: int) -> int:
+        return self._starts[index + 1] if index + 1 < len(self._starts) else self.end
+
+    def _keep(self, start: int, transitions: Transitions, times_ms: array[int]) -> None:
+        count = len(transitions)
+        size_bytes = _CHUNK_OVERHEAD_BYTES + count * _COLUMN_BYTES + transitions.ids.size_bytes
+        self._chunks[start] = Chunk(start, start + count, transitions, times_ms, size_bytes)
+        self._bytes += size_bytes
+
+    def _join(self, index: int, end_index: int) -> Chunk:
+        start = self._starts[index]
+        chunks = [self._chunks.pop(chunk_start) for chunk_start in self._starts[index:end_index]]
+        del self._starts[index + 1 : end_index]
+        self._bytes -= sum(chunk.size_bytes for chunk in chunks)
+        times_ms = array("q")
+        ticks = array("I")
+        for chunk in chunks:
+            times_ms += chunk.times_ms
+            ticks += chunk.transitions.ticks
+        ids = IdBatch.of_canonical([user_id for chunk in chunks for user_id in chunk.transitions.ids])
+        marks = b"".join(chunk.transitions.marks for chunk in chunks)
+        self._keep(start, Transitions(ids, marks, ticks), times_ms)
+        return self._chunks[start]
+
+    def _times_ms(self, ticks: array[int]) -> array[int]:
+        ms_at = self._wall_time.ms_at
+        # Those of a crowd that goes at once all have one tick.
+        if ticks.tobytes() == ticks[:1].tobytes() * len(ticks):
+            return array("q", [ms_at(ticks[0])]) * len(ticks)
+        ms_of = {tick: ms_at(tick) for tick in set(ticks)}
+        return array("q", map(ms_of.__getitem__, ticks))
+
+    def _forget(self, number: int) -> None:
+        self._starts.clear()
+        self._forgotten_starts = 0
+        self._chunks.clear()
+        self._bytes = 0
+        self.first = self._told = self.end = number

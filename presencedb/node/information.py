@@ -8,8 +8,8 @@ from typing import Any
 from presencedb.engine import IMPLEMENTATION, Engine
 from presencedb.node.counters import Counters
 from presencedb.node.feed import Feed
-from presencedb.node.followers import Followers
 from presencedb.node.settings import NodeSettings
+from presencedb.node.subscribers import Subscribers
 from presencedb.node.ticker import Ticker
 from presencedb.node.wall_time import WallTime
 from presencedb.transport.hub import Hub
@@ -27,7 +27,7 @@ class Information:
     ticker: Ticker
     hub: Hub
     feed: Feed
-    followers: Followers
+    subscribers: Subscribers
     wall_time: WallTime
     counters: Counters
 
@@ -53,11 +53,7 @@ class Information:
             "timeouts": stats.timeouts,
             "lateness_ms": self._lateness_ms(stats.lateness_ticks),
             **self._time(),
-            "followers": len(self.followers),
-            "feed_events": self.feed.event_count,
-            "feed_bytes": self.feed.size_bytes,
-            "feed_dropped_events": self.feed.dropped_events,
-            "feed_gaps": dict(self.feed.gaps),
+            **self._readers(),
         }
 
     def _work(self) -> dict[str, Any]:
@@ -82,6 +78,22 @@ class Information:
             "stall_longest_ms": self.ticker.stall_longest_ms,
             "hold_ms": self.ticker.hold_ms,
             "wall_clock_error_ms": self.wall_time.error_ms,
+        }
+
+    def _readers(self) -> dict[str, Any]:
+        index = self.subscribers.index
+        return {
+            "followers": self.subscribers.follower_count,
+            "watchers": index.watcher_count,
+            "watches": index.watch_count,
+            "watched_ids": index.id_count,
+            "watch_bytes": index.bytes,
+            "readers_behind": self.subscribers.delivery.behind_count,
+            "readers_cut": dict(self.subscribers.delivery.cut_readers),
+            "feed_events": self.feed.event_count,
+            "feed_bytes": self.feed.size_bytes,
+            "feed_dropped_events": self.feed.dropped_events,
+            "feed_gaps": dict(self.feed.gaps),
         }
 
     def _lateness_ms(self, counts: tuple[int, ...]) -> dict[str, int]:

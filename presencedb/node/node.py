@@ -1,7 +1,7 @@
 """A node: one engine, served. Joins the parts, starts and stops them.
 
 A heartbeat's way: bytes -> connection -> session -> dispatcher -> command -> engine. What changed by it waits in the engine
-until the ticker, or a new follower, has the feed take it; the feed encodes it and the followers get it.
+until the ticker publishes it: the feed takes it, and the delivery sends it to those who follow or watch.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from presencedb.clock import Clock, SystemClock
 from presencedb.credentials import Credentials, Right
 from presencedb.engine import IMPLEMENTATION, Engine, EngineConfig, create_engine
 from presencedb.limits import (
+    FEED_FRAME_EVENTS_MAX,
     FEED_LINGER_MS,
-    FEED_UNPUBLISHED_IDS_MAX,
     SECOND_MS,
     SLOT_COUNT,
+    SLOW_READER_MS,
     TICK_AGE_MS_MAX,
     TICK_ORIGIN,
 )
@@ -28,9 +29,9 @@ from presencedb.node.context import NodeContext
 from presencedb.node.counters import Counters
 from presencedb.node.dispatch import Dispatcher
 from presencedb.node.feed import Feed
-from presencedb.node.followers import Followers
 from presencedb.node.information import Information
 from presencedb.node.settings import NodeSettings
+from presencedb.node.subscribers import Subscribers
 from presencedb.node.tick_scale import TickScale
 from presencedb.node.ticker import Ticker
 from presencedb.node.wall_time import WallTime
@@ -171,7 +172,7 @@ class _Parts:
         self.ticker = Ticker(self._engine, clock, scale, self.hub, self._each_tick)
         self._wall_time = WallTime(clock, settings.tick_ms, TICK_ORIGIN, self.ticker.start_ns)
         self._feed = Feed(self._engine, self._wall_time, run, scale.ticks(FEED_LINGER_MS))
-        self._followers = Followers(self._feed)
+        self._subscribers = Subscribers(self._engine, self._feed, seed, scale.ticks(SLOW_READER_MS), self.hub.loop.call_soon)
         counters = Counters()
         information = Information(
             settings=settings,
@@ -180,7 +181,7 @@ class _Parts:
             ticker=self.ticker,
             hub=self.hub,
             feed=self._feed,
-            followers=self._followers,
+            subscribers=self._subscribers,
             wall_time=self._wall_time,
             counters=counters,
         )
@@ -190,7 +191,7 @@ class _Parts:
             ticker=self.ticker,
             scale=scale,
             wall_time=self._wall_time,
-            followers=self._followers,
+            subscribers=self._subscribers,
             counters=counters,
             run=run,
             seed=seed,
@@ -199,8 +200,6 @@ class _Parts:
             wrote=self._wrote,
         )
         self.listener = Listener(self.hub, Dispatcher(self.context), self.context.rights_of(None))
-        self._publishing_rest = False
-        self._unpublished_ids = 0  # written since the feed was published last
 
     async def listen(self, settings: NodeSettings) -> None:
         """Open the doors that the settings name."""
@@ -216,26 +215,14 @@ class _Parts:
         if self._warm_until_tick is not None and tick > self._warm_until_tick:
             self._warm_until_tick = None
             self._engine.set_synced(range(SLOT_COUNT), synced=True)
-            # What happened while it was unknown was told nobody: who follows reads the state anew.
-            self._feed.cut()
-        self._publish(tick)
+            # What happened while it was unknown was told nobody: who reads the feed reads the state anew.
+            self._subscribers.cut()
+        self._subscribers.publish(tick)
 
-    def _wrote(self, id_count: int) -> None:
-        self._unpublished_ids += id_count
-        if self._unpublished_ids >= FEED_UNPUBLISHED_IDS_MAX:
-            self._publish(self.ticker.now())
-
-    def _publish(self, tick: int) -> None:
-        self._unpublished_ids = 0
-        all_encoded = self._feed.publish(tick)
-        self._followers.pump_all()
-        if not all_encoded and not self._publishing_rest:
-            self._publishing_rest = True
-            self.hub.loop.call_soon(self._publish_rest)
-
-    def _publish_rest(self) -> None:
-        self._publishing_rest = False
-        self._publish(self.ticker.now())
+    def _wrote(self) -> None:
+        # What waits must not grow with how fast heartbeats come in, and nobody is told of less than a notification's worth.
+        if self._engine.transitions_waiting >= FEED_FRAME_EVENTS_MAX:
+            self._subscribers.publish(self.ticker.now())
 
 
 def _make_engine(settings: NodeSettings, scale: TickScale, seed: int) -> Engine:

@@ -79,6 +79,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
         self._out_bytes = 0
+        self._high_water_bytes = WRITE_HIGH_WATER_BYTES
+        self._turn_ids_left = 0
         self._dirty = False  # the hub will flush this
         self._unfinished = False  # the session may hold more requests; until they are done nothing is read
         self._scheduled = False  # the hub will go on with them
@@ -134,13 +136,27 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def room(self) -> bool:
-        """Whether a service may push. If not, it is told by `has_room` when it may, unless the connection ends."""
-        if self._ended:
+        """Whether a service may push. If not, it is told by `has_room` when it may, unless the connection ends.
+
+        What waits then is at most the high water and the one notification that went over it.
+        """
+        if self._ended or self._transport is None:
             return False
-        if self._pressed or self._out_bytes >= WRITE_HIGH_WATER_BYTES:
+        if self._pressed or self._out_bytes + self._transport.get_write_buffer_size() > self._high_water_bytes:
             self._held_back = True
             return False
         return True
+
+    def limit_output(self, high_water_bytes: int, low_water_bytes: int) -> None:
+        """From now on let no more than this wait for a client that does not read, instead of `WRITE_HIGH_WATER_BYTES`; once
+        more does, nothing is taken or pushed before it is `low_water_bytes`."""
+        self._high_water_bytes = high_water_bytes
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=high_water_bytes, low=low_water_bytes)
+
+    def charge(self, id_count: int) -> None:
+        """Count work beyond that for the ids of a request, done for it, against this connection's share of the turn."""
+        self._turn_ids_left -= id_count
 
     # --- what the hub does -----------------------------------------------------------------------------------------
 
@@ -234,9 +250,12 @@ class Connection(asyncio.BufferedProtocol):
     def _work(self) -> None:
         """Serve what the session holds, within this connection's share of the turn."""
         session, serve = self._session, self._service.serve
-        requests_left, ids_left = TURN_REQUESTS_MAX, TURN_IDS_MAX
+        requests_left = TURN_REQUESTS_MAX
+        self._turn_ids_left = TURN_IDS_MAX
         self._unfinished = False
-        while not self._pressed and self._out_bytes < WRITE_HIGH_WATER_BYTES and requests_left > 0 and ids_left > 0:
+        while (
+            not self._pressed and self._out_bytes < self._high_water_bytes and requests_left > 0 and self._turn_ids_left > 0
+        ):
             request = session.next_request()
             if request is None:
                 self._unfinished = session.full
@@ -250,7 +269,7 @@ class Connection(asyncio.BufferedProtocol):
                     self._end()
                 break
             requests_left -= request.frame_count
-            ids_left -= len(request.ids)
+            self._turn_ids_left -= len(request.ids)
             serve(self, request)
         else:
             self._unfinished = True

@@ -112,7 +112,7 @@ async def test_cursors_that_give_a_gap() -> None:
         await client.call("heartbeat", [1])
         cursor = await client.call("follow")
         run, _, number = cursor.rpartition(".")
-        for wrong in ("", "nonsense", f"{run}.{int(number) + 1}", f"{run}.-1", f"ffff.{number}", f"{run}.0"):
+        for wrong in ("", "nonsense", f"{run}.{int(number) + 1}", f"{run}.-1", f"ffff.{number}"):
             with pytest.raises(GapError):
                 await client.call("follow", wrong)
         # It goes on following as it did.

@@ -19,6 +19,8 @@ PARAMS: dict[str, list[Any]] = {
     "status": [["alice"]],
     "last_seen": [["alice"]],
     "online": [None, 10],
+    "watch": [["alice"]],
+    "unwatch": [["alice"]],
 }
 TOKENS = {right: f"token-that-may-{right}" for right in Right}
 CREDENTIALS = Credentials((token, Principal(right, frozenset({right}))) for right, token in TOKENS.items())

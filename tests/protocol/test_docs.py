@@ -64,7 +64,9 @@ NOT_OF_A_CLIENT: Final = {
     "RUN_IDS_MAX",
     "TURN_REQUESTS_MAX",
     "TURN_IDS_MAX",
-    "FEED_UNPUBLISHED_IDS_MAX",
+    "FEED_TURN_EVENTS_MAX",
+    "FEED_PUSH_EVENTS",
+    "FEED_UNTOLD_EVENTS_MAX",
     "EXPIRIES_PER_TURN_MAX",
 }
 """Limits of the wire and the feed in `limits.py` that no client can run into."""

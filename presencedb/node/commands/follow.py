@@ -9,5 +9,4 @@ from presencedb.transport.connection import Connection
 
 def handle(context: NodeContext, connection: Connection, request: Request) -> None:
     """Answers the cursor that the notifications begin after. A connection that follows already is placed anew."""
-    connection.reply(request, context.followers.follow(connection, request.cursor, context.ticker.now()))
-    context.followers.pump(connection)
+    connection.reply(request, context.subscribers.follow(connection, request.cursor, context.ticker.now()))

@@ -16,4 +16,4 @@ def handle(context: NodeContext, connection: Connection, request: Request) -> No
         connection.reply(request, context.engine.heartbeat(request.ids, tick, age_ticks=age_ticks))
     else:
         connection.reply_counts(request, context.engine.heartbeat_each(request.ids, tick))
-    context.wrote(len(request.ids))
+    context.wrote()

@@ -18,4 +18,4 @@ def handle(context: NodeContext, connection: Connection, request: Request) -> No
         grace_ticks=context.scale.ticks(options.grace_ms),
     )
     connection.reply(request, gone_count)
-    context.wrote(len(request.ids))
+    context.wrote()

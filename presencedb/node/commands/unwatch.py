@@ -1,13 +1,12 @@
-"""unwatch: be told no more of these users."""
+"""unwatch: be told of these users no more."""
 
 from __future__ import annotations
 
-from presencedb.errors import Unavailable
 from presencedb.node.context import NodeContext
 from presencedb.protocol.messages import Request
 from presencedb.transport.connection import Connection
 
 
-def handle(_context: NodeContext, _connection: Connection, _request: Request) -> None:
+def handle(context: NodeContext, connection: Connection, request: Request) -> None:
     """Answers how many of them were watched."""
-    raise Unavailable("this node cannot be asked to watch")
+    connection.reply(request, context.subscribers.unwatch(connection, request.ids, context.ticker.now()))

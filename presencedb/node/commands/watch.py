@@ -1,13 +1,13 @@
-"""watch: who is online, and be told of every change from then on."""
+"""watch: learn who is online, and be told of every change of these users from then on, or from a cursor on."""
 
 from __future__ import annotations
 
-from presencedb.errors import Unavailable
 from presencedb.node.context import NodeContext
 from presencedb.protocol.messages import Request
 from presencedb.transport.connection import Connection
 
 
-def handle(_context: NodeContext, _connection: Connection, _request: Request) -> None:
-    """Answers the cursor and the statuses that the notifications begin after."""
-    raise Unavailable("this node cannot be asked to watch")
+def handle(context: NodeContext, connection: Connection, request: Request) -> None:
+    """Answers the cursor that the notifications begin after, and the statuses there, in order."""
+    cursor, statuses = context.subscribers.watch(connection, request.ids, request.cursor, context.ticker.now())
+    connection.reply_watched(request, cursor, statuses)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from presencedb.cli.calls import run_call
 from presencedb.cli.output import STATUS_WORDS, id_shown, print_json, print_line, time_shown
 from presencedb.client.aio import AsyncClient
-from presencedb.client.follow import CHANGES_MISSED
+from presencedb.client.failures import CHANGES_MISSED
 from presencedb.client.values import Change
 from presencedb.config import CURSOR, JSON
 from presencedb.errors import GapError
@@ -30,11 +30,11 @@ async def _print_changes(db: AsyncClient, *, cursor: str | None, as_json: bool) 
 
 
 def _print_change(change: Change, cursor: str | None, *, as_json: bool) -> None:
-    at = time_shown(change.at)
+    at = None if change.at is None else time_shown(change.at)
     if as_json:
         print_json(
             {"cursor": cursor, "id": id_text(change.id), "online": change.online, "at": at, "reason": change.reason},
             flush=True,
         )
     else:
-        print_line(at, id_shown(change.id), STATUS_WORDS[change.online], change.reason, flush=True)
+        print_line(at or "-", id_shown(change.id), STATUS_WORDS[change.online], change.reason, flush=True)

@@ -19,8 +19,10 @@ from presencedb.client.failures import client_closed
 from presencedb.client.follow import Follow
 from presencedb.client.keep_online import Keeper, KeepOnline
 from presencedb.client.settings import read_settings
+from presencedb.client.subscription import OnGap
 from presencedb.client.url import DEFAULT_URL
 from presencedb.client.values import ConnectionState, IdLike, ServerInfo
+from presencedb.client.watch import Watch
 from presencedb.clock import SystemClock
 from presencedb.ids import Id
 
@@ -256,12 +258,36 @@ class AsyncClient:
                 return
             cursor, ids = await self.online(cursor, limit)
 
-    def follow(self, cursor: str | None = None) -> Follow:
+    def watch(self, ids: Iterable[IdLike], cursor: str | None = None, *, on_gap: OnGap = "raise") -> Watch:
+        """The statuses of some users, and every change of them: an async iterator of `Change`, from now or a cursor on.
+
+        See `Watch` for its `statuses`, for adding and removing users, for what it does when connections are lost, and what
+        it raises.
+
+        Args:
+            on_gap: where changes were missed that cannot be had any more: `"raise"` GapError, or `"resync"`: give out what
+                differs from the last known statuses, with the reason `known` and no moment, and go on.
+
+        Raises:
+            BadRequest: an id or another argument is not valid.
+            TooLarge: so many ids that they do not fit a frame, far above what a server allows.
+        """
+        return Watch(self._bound(), ids, cursor, on_gap)
+
+    def follow(self, cursor: str | None = None, *, on_gap: OnGap = "raise") -> Follow:
         """Every change of any user's status, as an async iterator of `Change`, from now on or from a cursor on.
 
         See `Follow` for what it does when connections are lost, and what it raises.
+
+        Args:
+            on_gap: where changes were missed that cannot be had any more: `"raise"` GapError, or `"resync"`: go on from
+                now, find out who is online, and give out what differs from what was told, with the reason `known` and no
+                moment. For that it keeps the ids of all whom it told as online.
+
+        Raises:
+            BadRequest: an argument is not valid.
         """
-        return Follow(self._bound(), cursor)
+        return Follow(self._bound(), cursor, on_gap)
 
     # --- the server --------------------------------------------------------------------------------------------------
 

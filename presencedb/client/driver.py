@@ -23,7 +23,7 @@ from presencedb.errors import Error
 R = TypeVar("R")
 
 
-class Feed(Protocol):
+class OwnConnection(Protocol):
     """Something with a connection of its own that ends with the client."""
 
     async def close(self) -> None:
@@ -44,7 +44,7 @@ class Driver:
         self.random: Final = settings.random or Random()  # noqa: S311 - for jitter
         self.connector: Final = self.new_connector()
         self.closed = False
-        self.feeds: Final[set[Feed]] = set()
+        self.feeds: Final[set[OwnConnection]] = set()
         self._writes: Coalescer[asyncio.Future[int]] = Coalescer()
         self._groups: set[Group[asyncio.Future[int]]] = set()
         self._tasks: set[asyncio.Task[None]] = set()

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from presencedb.client.url import DEFAULT_PORT
-from presencedb.errors import CallTimeout, ClientClosed, ConnectError, Error, ProtocolError
+from presencedb.errors import CallTimeout, ClientClosed, ConnectError, Error, GapError, ProtocolError
 
 E = TypeVar("E", bound=Exception)
 
 GIVEN_UP: Final = "the connection was given up"
 CLOSED_BY_SERVER: Final = "the server closed the connection"
+CHANGES_MISSED: Final = "changes were missed: the server was started again or its warm-up ended, or this reader was too slow"
+"""All that is known when a feed cannot go on: a server does not tell which."""
 
 
 def connect_error(address: str, reason: str) -> ConnectError:
@@ -68,6 +70,16 @@ def not_asked(msgid: int) -> ProtocolError:
 def client_closed() -> ClientClosed:
     """The client was closed."""
     return ClientClosed("the client is closed")
+
+
+def feed_closed() -> ClientClosed:
+    """A follow or watch was closed, or has ended."""
+    return ClientClosed("the feed is closed")
+
+
+def missed_error(method: str) -> GapError:
+    """A follow or watch cannot go on where it was."""
+    return GapError(f'{CHANGES_MISSED}; read the state and {method} anew, or ask for on_gap="resync"')
 
 
 def copy_of(error: E) -> E:

@@ -15,7 +15,7 @@ import socket
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from presencedb.client.failures import copy_of, lost_error, not_asked, not_understood, silence_error
 from presencedb.client.liveness import Liveness, Verdict
@@ -35,6 +35,18 @@ CLOSE_WAIT_S: Final = 0.5
 """How long a farewell may take (TLS sends one) before the connection is simply dropped."""
 
 _links: weakref.WeakSet[Link] = weakref.WeakSet()
+
+
+class Waiter(Protocol):
+    """What stands for the answer to a request. An `asyncio.Future` is one, whose callbacks run a turn later."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+        ...
+
+    def set_result(self, result: Any, /) -> None: ...
+
+    def set_exception(self, error: Exception, /) -> None: ...
 
 
 class Link(asyncio.BufferedProtocol):
@@ -62,7 +74,7 @@ class Link(asyncio.BufferedProtocol):
         self._session = ClientSession()
         self._buffer = memoryview(bytearray(READ_BUFFER_BYTES))
         self._transport: asyncio.Transport | None = None
-        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._pending: dict[int, Waiter] = {}
         self._waiting_for_room: deque[asyncio.Future[None]] = deque()
         self._writable = True
         self._flush_scheduled = False
@@ -90,17 +102,24 @@ class Link(asyncio.BufferedProtocol):
         Raises:
             Error: the link has ended. The future ends with what the server answered, or why the link ended.
         """
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self.send_for(future, method, params, id_count)
+        return future
+
+    def send_for(self, waiter: Waiter, method: str, params: Sequence[Any], id_count: int = 0) -> None:
+        """The same, where the answer is given to somebody at once, in its place among the notifications.
+
+        It may raise ProtocolError, which ends the link.
+        """
         if self.lost_by is not None:
             raise copy_of(self.lost_by)
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._pending[self._session.request(method, params)] = future
+        self._pending[self._session.request(method, params)] = waiter
         self._unwritten_ids += id_count
         if self._unwritten_ids > CLIENT_UNWRITTEN_IDS_MAX:
             self._flush()
         elif not self._flush_scheduled:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush_turn)
-        return future
 
     def suspect(self, asked_s: float) -> None:
         """What was asked at that loop time is overdue: if nothing at all was heard since, end the link soon."""
@@ -112,6 +131,11 @@ class Link(asyncio.BufferedProtocol):
         """Watch for silence from now on, at the interval that `server` asks for."""
         self._liveness = Liveness(self.server.heartbeat_interval_ms, self._heard_s)
         self._arm_timer()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is read."""
+        return not self._reading
 
     def pause_reading(self) -> None:
         """Take nothing more from the peer, who will feel it. Its silence is not judged meanwhile."""
@@ -201,15 +225,15 @@ class Link(asyncio.BufferedProtocol):
             self._transport.write(data)
 
     def _settle(self, response: Response) -> None:
-        future = self._pending.pop(response.msgid, None)
-        if future is None:
+        waiter = self._pending.pop(response.msgid, None)
+        if waiter is None:
             raise not_asked(response.msgid)
         self.was_of_use = self._liveness is not None
-        if not future.done():  # else its caller was cancelled
+        if not waiter.done():  # else its caller was cancelled
             if response.error is None:
-                future.set_result(response.result)
+                waiter.set_result(response.result)
             else:
-                future.set_exception(response.error)
+                waiter.set_exception(response.error)
         if self._waiting_for_room:
             self._make_room()
 
@@ -267,9 +291,9 @@ class Link(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
         pending, self._pending = self._pending, {}
-        for future in pending.values():
-            if not future.done():
-                future.set_exception(copy_of(error))
+        for waiter in pending.values():
+            if not waiter.done():
+                waiter.set_exception(copy_of(error))
         while self._waiting_for_room:
             self._make_room()
         if self.on_lost is not None:

@@ -44,13 +44,13 @@ class Change(NamedTuple):
     Attributes:
         id: the canonical id.
         online: what the user is since then; None: the server can no longer tell.
-        at: when it became true, by the server's clock, in UTC.
-        reason: `heartbeat`, `timeout`, `sign_off`, `known` (it was unknown before) or `unknown`.
+        at: when it became true, by the server's clock, in UTC; None: that moment was missed, and the change found out later.
+        reason: `heartbeat`, `timeout`, `sign_off`, `known` (it was unknown before, or missed) or `unknown`.
     """
 
     id: Id
     online: bool | None
-    at: datetime
+    at: datetime | None
     reason: str
 
 
@@ -228,6 +228,18 @@ def read_cursor(method: str, result: Any) -> str:
     if not isinstance(result, str):
         raise _unexpected(method, f"{type(result).__name__} where a cursor was due")
     return result
+
+
+def read_watched(method: str, asked: int, result: Any) -> tuple[str, list[bool | None]]:
+    """The answer to `watch`, or the parameters of a `gap` that names statuses: a cursor, and a status for each id.
+
+    Raises:
+        ProtocolError: it is of another shape.
+    """
+    match result:
+        case [str(cursor), list(statuses)]:
+            return cursor, _read_array(method, asked, statuses, _BOOL_OR_NONE)
+    raise _unexpected(method, "something that is not a cursor and statuses")
 
 
 def read_presence(params: list[Any]) -> tuple[str, list[Change]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from presencedb import AsyncClient, Busy, Change, ConnectError, Denied, GapError, Id, ProtocolError
+from presencedb import AsyncClient, Busy, Change, ConnectError, ConnectionState, Denied, GapError, Id, ProtocolError
 from presencedb.limits import FOLLOW_QUEUE_CHANGES_MAX
 from presencedb.protocol.messages import Request
 from tests.client.fake_server import SILENCE, FakeServer, Peer
@@ -53,6 +53,8 @@ async def test_changes_as_they_happen() -> None:
             ("a", False, "sign_off"),
             (1, False, "timeout"),
         ]
+        assert first.at is not None
+        assert fourth.at is not None
         assert first.at.tzinfo is UTC
         assert 0.2 < (fourth.at - first.at).total_seconds() < 0.6
 
@@ -134,8 +136,7 @@ async def test_a_half_open_feed_is_noticed_and_goes_on_where_it_was() -> None:
                 await asyncio.to_thread(proxy.stall, Direction.TO_CLIENT)
                 await writer.heartbeat(1)
                 waiting = asyncio.ensure_future(anext(changes))
-                feed = changes._feed
-                await wait_until_async(lambda: feed._connector.link is None)
+                await wait_until_async(lambda: changes.state is not ConnectionState.CONNECTED)
                 await asyncio.to_thread(proxy.resume)
                 assert (await waiting).id == 1
 
@@ -146,7 +147,7 @@ async def test_a_server_that_was_started_again_gives_a_gap() -> None:
         db = AsyncClient(url, timeout_s=30)
         changes = db.follow()
         waiting = asyncio.ensure_future(anext(changes))
-        await wait_until_async(lambda: changes._feed._begun)
+        await wait_until_async(lambda: changes.cursor is not None)
     async with running_node(listen=address):
         with pytest.raises(GapError, match=CHANGES_WERE_MISSED):
             await waiting
@@ -306,11 +307,11 @@ async def test_a_reader_that_does_not_read_stops_its_server_and_loses_nothing() 
         portions = 4 * FOLLOW_QUEUE_CHANGES_MAX // portion
         for number in range(portions):
             peer.tell(f"c{number}", *online(*range(number * portion, (number + 1) * portion)))
-        feed = changes._feed
-        await wait_until_async(lambda: feed._change_count > FOLLOW_QUEUE_CHANGES_MAX)
+        subscription = changes._feed.subscription
+        await wait_until_async(lambda: subscription.change_count > FOLLOW_QUEUE_CHANGES_MAX)
         await wait_until_async(lambda: server.counts["ping"] >= 2)  # silence that is its own doing is not judged
-        assert feed._change_count < 2 * FOLLOW_QUEUE_CHANGES_MAX
-        assert feed._connector.link is not None
+        assert subscription.change_count < 2 * FOLLOW_QUEUE_CHANGES_MAX
+        assert changes.state is ConnectionState.CONNECTED
         assert [change.id for change in await take(changes, portion * portions)] == list(range(portion * portions))
         assert len(followers(server)) == 1
 

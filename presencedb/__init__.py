@@ -33,6 +33,7 @@ from presencedb.version import __version__
 
 if TYPE_CHECKING:
     from presencedb.client.aio import AsyncClient
+    from presencedb.client.blocking import Client
     from presencedb.client.values import Change, ConnectionState, ServerInfo
     from presencedb.ids import Id
 
@@ -42,6 +43,7 @@ __all__ = [
     "Busy",
     "CallTimeout",
     "Change",
+    "Client",
     "ClientClosed",
     "ClientError",
     "ConfigError",
@@ -68,6 +70,7 @@ __all__ = [
 _LOADED_WHEN_ASKED_FOR = {
     "AsyncClient": "presencedb.client.aio",
     "Change": "presencedb.client.values",
+    "Client": "presencedb.client.blocking",
     "ConnectionState": "presencedb.client.values",
     "Id": "presencedb.ids",
     "ServerInfo": "presencedb.client.values",

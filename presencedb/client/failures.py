@@ -17,6 +17,7 @@ GIVEN_UP: Final = "the connection was given up"
 CLOSED_BY_SERVER: Final = "the server closed the connection"
 CHANGES_MISSED: Final = "changes were missed: the server was started again or its warm-up ended, or this reader was too slow"
 """All that is known when a feed cannot go on: a server does not tell which."""
+_CUT: Final = "the connection was cut"
 
 
 def connect_error(address: str, reason: str) -> ConnectError:
@@ -91,6 +92,8 @@ def reason_of(error: BaseException) -> str:
     """What went wrong, in the words of the system, without addresses and numbers."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLEOFError):
+        return _CUT
     if isinstance(error, ssl.SSLError):
         return f"no TLS: {(error.reason or str(error)).lower().replace('_', ' ')}"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
@@ -98,7 +101,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return _begun_small(error.strerror)
     if isinstance(error, ConnectionError) and not str(error):
-        return "the connection was cut"
+        return _CUT
     return str(error) or type(error).__name__
 
 

@@ -15,6 +15,11 @@ from enum import Enum
 from presencedb.limits import LAST_CHANCE_MS, PING_INTERVAL_MS_MAX, PING_INTERVAL_MS_MIN, SECOND_MS
 
 
+def ping_interval_s(heartbeat_interval_ms: int) -> float:
+    """Seconds of silence after which a peer is asked whether it is there."""
+    return min(max(heartbeat_interval_ms, PING_INTERVAL_MS_MIN), PING_INTERVAL_MS_MAX) / SECOND_MS
+
+
 class Verdict(Enum):
     """What to do after a look at a connection."""
 
@@ -27,7 +32,7 @@ class Liveness:
     """Judges one connection by when something was heard from it. Times are seconds of any clock that does not go back."""
 
     def __init__(self, heartbeat_interval_ms: int, now_s: float) -> None:
-        self.interval_s = min(max(heartbeat_interval_ms, PING_INTERVAL_MS_MIN), PING_INTERVAL_MS_MAX) / SECOND_MS
+        self.interval_s = ping_interval_s(heartbeat_interval_ms)
         self._heard_s = now_s
         self._asked_s: float | None = None
         self._last_chance_s: float | None = None

@@ -29,6 +29,11 @@ def attempt_s(heartbeat_interval_ms: int) -> float:
     return max(ATTEMPT_MS_MIN, heartbeat_interval_ms / 2) / SECOND_MS
 
 
+def proof_s(heartbeat_interval_ms: int) -> float:
+    """How long a connection that was silent for an interval has to show that it is alive, before a call is given to it."""
+    return max(ATTEMPT_MS_MIN / SECOND_MS, attempt_s(heartbeat_interval_ms) / 4)
+
+
 @dataclass(slots=True)
 class Attempts:
     """One call's way through its attempts. Times are seconds of any clock that does not go back.

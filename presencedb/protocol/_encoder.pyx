@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, binding=True
-"""The other hot half of the codec, compiled: columns and arrays of integers straight into the bytes of one frame.
+"""The hot part of what is written, compiled: columns and arrays of integers straight into the bytes of one frame.
 
-`codec_python.py` has the twins and says what is right. A frame is measured first and then written into bytes of just its
+`encoder_python.py` has the twins and says what is right. A frame is measured first and then written into bytes of just its
 size; no Python object is made for a change or an id.
 """
 
@@ -15,7 +15,7 @@ from presencedb.ids._batch cimport IdBatch, ids
 
 from array import array
 
-from presencedb.protocol import codec_python
+from presencedb.protocol import encoder_python, messages
 
 
 cdef extern from "presencedb/protocol/_write.h" nogil:
@@ -50,8 +50,8 @@ cdef extern from "presencedb/protocol/_presence.h" nogil:
 
 
 cdef object ARRAY = array
-cdef object ENCODE_VALUE = codec_python.encode_value
-cdef object REQUEST = codec_python.REQUEST
+cdef object ENCODE_VALUE = encoder_python.encode_value
+cdef object REQUEST = messages.REQUEST
 cdef presence_mark KNOWN_MARKS[256]
 
 
@@ -59,7 +59,7 @@ cdef int learn_marks() except -1:
     """Write down once what each mark says."""
     cdef int mark
     cdef bytes reason
-    for mark, (online, text) in codec_python.MARKED.items():
+    for mark, (online, text) in encoder_python.MARKED.items():
         reason = ENCODE_VALUE(text)
         assert len(reason) <= PRESENCE_REASON_BYTES
         KNOWN_MARKS[mark].online = ENCODE_VALUE(online)[0]
@@ -81,7 +81,7 @@ cdef int take_column(object column, Py_buffer *view, const char *format) except 
 
 
 def encode_presence(str cursor not None, IdBatch ids not None, bytes marks not None, times_ms not None, positions=None):
-    """A `presence` notification; `codec_python.encode_presence` says what it takes and raises."""
+    """A `presence` notification; `encoder_python.encode_presence` says what it takes and raises."""
     cdef presence told
     cdef Py_buffer times, places
     take_column(times_ms, &times, b"q")
@@ -123,7 +123,7 @@ cdef bytes write_presence(str cursor, const presence *told):
 
 
 def encode_request(msgid, str method not None, params not None):
-    """A request frame; `codec_python.encode_request` says what it takes."""
+    """A request frame; `encoder_python.encode_request` says what it takes."""
     cdef Py_buffer view
     if not params or type(params[0]) is not ARRAY or params[0].typecode != "Q":
         return ENCODE_VALUE((REQUEST, msgid, method, params))

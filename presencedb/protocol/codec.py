@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Final
 
 from presencedb.implementation import COMPILED, PYTHON, compiled_module
-from presencedb.protocol.codec_python import (
-    ClientDecoder,
+from presencedb.protocol.codec_python import ClientDecoder
+from presencedb.protocol.encoder_python import (
     encode_error,
     encode_gap,
     encode_notification,
@@ -14,14 +14,16 @@ from presencedb.protocol.codec_python import (
 )
 
 if TYPE_CHECKING:
-    from presencedb.protocol.codec_python import ServerDecoder, encode_presence, encode_request
+    from presencedb.protocol.codec_python import ServerDecoder
+    from presencedb.protocol.encoder_python import encode_presence, encode_request
 
     IMPLEMENTATION: Final[str] = PYTHON
 else:
     _reader = compiled_module("presencedb.protocol._codec")
     _writer = compiled_module("presencedb.protocol._encoder")
     if _reader is None or _writer is None:
-        from presencedb.protocol.codec_python import ServerDecoder, encode_presence, encode_request
+        from presencedb.protocol.codec_python import ServerDecoder
+        from presencedb.protocol.encoder_python import encode_presence, encode_request
 
         IMPLEMENTATION = PYTHON
     else:

@@ -1,4 +1,4 @@
-"""MessagePack-RPC frames <-> messages, on the msgpack package.
+"""MessagePack-RPC frames -> messages, on the msgpack package.
 
 A `Framer` finds where a frame ends without building anything of it, so that a header that claims four billion elements
 costs nothing, and a frame is decoded only when all of it is there and within its limit. Each frame is then judged by
@@ -7,31 +7,16 @@ itself: an error in one is answered and the next is read, unless the stream itse
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 import msgpack
 
 from presencedb.errors import BadRequest, Error, ProtocolError, TooLarge, UnknownMethod, from_wire
-from presencedb.ids import IdBatch
 from presencedb.limits import FRAME_BYTES_MAX, KIB, METHOD_BYTES_MAX, MSGID_MAX
 from presencedb.protocol.commands import COMMANDS, Command, Params, read_params
-from presencedb.protocol.messages import Malformed, Notification, Request, Response
-from presencedb.states import Reason, Status
-from presencedb.transitions import REASON_SHIFT
+from presencedb.protocol.messages import NOTIFICATION, REQUEST, RESPONSE, Malformed, Notification, Request, Response
 
-REQUEST: Final = 0
-RESPONSE: Final = 1
-NOTIFICATION: Final = 2
-
-# A status byte (states.Status) becomes one byte of MessagePack: false, true, nil.
-_STATUS_TO_WIRE: Final = bytes([0xC2, 0xC3, 0xC0]).ljust(256, b"\xc0")
-_ONLINE_OF: Final = {Status.OFFLINE: False, Status.ONLINE: True, Status.UNKNOWN: None}
-MARKED: Final = {
-    reason << REASON_SHIFT | status: (online, reason.text) for reason in Reason for status, online in _ONLINE_OF.items()
-}
-"""What a mark says on the wire: online, and the reason."""
 HEAD_BYTES_MAX: Final = 24
 """Enough of a frame to make out its kind and msgid, in the longest form of each."""
 DEPTH_MAX: Final = 1024
@@ -311,91 +296,3 @@ def _read_answer(message: Any) -> Response | Notification:
 
 def _is_error(value: Any) -> bool:
     return type(value) is list and len(value) == 2 and type(value[0]) is str and type(value[1]) is str
-
-
-encode_value: Callable[[Any], bytes] = msgpack.Packer().pack
-
-
-def encode_request(msgid: int, method: str, params: Sequence[Any]) -> bytes:
-    """A request frame. Ids may come first as an array of unsigned 64-bit integers (`array('Q')`)."""
-    if params and type(params[0]) is array and params[0].typecode == "Q":
-        params = (params[0].tolist(), *params[1:])
-    return encode_value((REQUEST, msgid, method, params))
-
-
-def encode_notification(method: str, params: Sequence[Any]) -> bytes:
-    """A notification frame, in either direction."""
-    return encode_value((NOTIFICATION, method, params))
-
-
-def encode_result(msgid: int, result: Any) -> bytes:
-    """A response frame with a result."""
-    return encode_value((RESPONSE, msgid, None, result))
-
-
-def encode_error(msgid: int, error: Error) -> bytes:
-    """A response frame with an error."""
-    return encode_value((RESPONSE, msgid, (error.code, error.message), None))
-
-
-def encode_statuses(msgid: int, statuses: bytes) -> bytes:
-    """A response frame whose result is an array of true, false and nil, from one `Status` byte each."""
-    return b"\x94\x01" + encode_value(msgid) + b"\xc0" + _statuses(statuses)
-
-
-def encode_watched(msgid: int, cursor: str, statuses: bytes) -> bytes:
-    """A response frame with a cursor and the statuses there, one `Status` byte each: what `watch` answers."""
-    return b"\x94\x01" + encode_value(msgid) + b"\xc0\x92" + encode_value(cursor) + _statuses(statuses)
-
-
-def encode_gap(cursor: str, statuses: bytes | None) -> bytes:
-    """A `gap` notification: the place where the feed goes on, and the statuses of the watched ids there.
-
-    Args:
-        statuses: one `Status` byte each, in the order in which the ids came to be watched; None where there are none.
-    """
-    known = encode_value(None) if statuses is None else _statuses(statuses)
-    return b"\x93\x02" + encode_value("gap") + b"\x92" + encode_value(cursor) + known
-
-
-def _statuses(statuses: bytes) -> bytes:
-    return _array_header(len(statuses)) + statuses.translate(_STATUS_TO_WIRE)
-
-
-def _array_header(size: int) -> bytes:
-    if size <= 0x0F:
-        return bytes([0x90 | size])
-    return b"\xdc" + size.to_bytes(2, "big") if size <= 0xFFFF else b"\xdd" + size.to_bytes(4, "big")
-
-
-def encode_presence(
-    cursor: str, ids: IdBatch, marks: bytes, times_ms: array[int], positions: array[int] | None = None
-) -> bytes:
-    """A `presence` notification: the cursor after these changes, each as `[id, online, at_ms, reason]`.
-
-    Args:
-        cursor: the place after them.
-        ids: who changed.
-        marks: of each, how (`presencedb.transitions`).
-        times_ms: of each, when: Unix milliseconds (type code 'q').
-        positions: which of them to tell, by their indexes (type code 'I'); None: all.
-
-    Raises:
-        ValueError: the columns differ in length or are of another kind, a mark means nothing, or there is no change at a
-            position.
-    """
-    count = len(ids)
-    for column, typecode in ((times_ms, "q"), (positions, "I")):
-        if column is not None and column.typecode != typecode:
-            raise ValueError(f"a column has the type code {typecode!r}")
-    if len(marks) != count or len(times_ms) != count:
-        raise ValueError(f"{count} ids, {len(marks)} marks and {len(times_ms)} times are not of one length")
-    events = []
-    for position in range(count) if positions is None else positions:
-        if position >= count:
-            raise ValueError(f"position {position} of {count} changes")
-        if (mark := marks[position]) not in MARKED:
-            raise ValueError(f"a mark is a reason and a status, not {mark}")
-        online, reason = MARKED[mark]
-        events.append((ids[position], online, times_ms[position], reason))
-    return encode_value((NOTIFICATION, "presence", (cursor, events)))

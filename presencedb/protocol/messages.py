@@ -12,6 +12,10 @@ from presencedb.protocol.commands import Command, Options
 
 PROTOCOL_VERSION: Final = 1
 
+REQUEST: Final = 0
+RESPONSE: Final = 1
+NOTIFICATION: Final = 2
+
 
 class Run(Protocol):
     """Several frames of one client that asked the same of other ids, served as one request."""

@@ -18,7 +18,7 @@ from typing import Any, Final, Self, cast
 from presencedb.client.values import ServerInfo
 from presencedb.errors import Error
 from presencedb.ids import Id
-from presencedb.protocol.codec_python import encode_notification
+from presencedb.protocol.codec import encode_notification
 from presencedb.protocol.messages import PROTOCOL_VERSION, Request
 from presencedb.protocol.session import ServerSession
 from tests.support.waiting import wait_until_async

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from presencedb.client.coalesce import FRAME_ID_BYTES_MAX, Coalescer, Write, split_into_frames
 from presencedb.ids import Id
 from presencedb.limits import FRAME_BYTES_MAX, ID_TEXT_BYTES_MAX, IDS_PER_FRAME_MAX
-from presencedb.protocol.codec_python import encode_request
+from presencedb.protocol.codec import encode_request
 
 BEAT = Write("heartbeat")
 

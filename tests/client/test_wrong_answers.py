@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from presencedb import AsyncClient, BadRequest, ConnectError, ProtocolError, UnknownError, UnknownMethod
-from presencedb.protocol.codec_python import encode_request, encode_result
+from presencedb.protocol.codec import encode_request, encode_result
 from presencedb.protocol.messages import Request
 from tests.client.fake_server import SILENCE, FakeServer, Peer
 from tests.support.waiting import wait_until_async

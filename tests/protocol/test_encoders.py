@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from presencedb.ids import Id, IdBatch
 from presencedb.limits import FEED_FRAME_EVENTS_MAX
-from presencedb.protocol import codec, codec_python
+from presencedb.protocol import codec, encoder_python
 from presencedb.states import Reason, Status
 from presencedb.transitions import REASON_SHIFT, Transition, Transitions
 from tests.conformance import wire
@@ -35,7 +35,7 @@ CHANGES = st.lists(
 )
 EDGES_MS = [sign * 2**bits + step for bits in (0, 5, 7, 8, 15, 16, 31, 32, 62) for sign in (-1, 1) for step in (-1, 0, 1)]
 
-both = pytest.mark.parametrize("encoder", [codec, codec_python], ids=["that-runs", "twin"])
+both = pytest.mark.parametrize("encoder", [codec, encoder_python], ids=["that-runs", "twin"])
 
 
 def columns(changes: list[tuple[Id, Status, int, Reason]]) -> tuple[IdBatch, bytes, array[int]]:

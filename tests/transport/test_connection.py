@@ -18,7 +18,7 @@ from presencedb.limits import (
     TURN_REQUESTS_MAX,
     WRITE_HIGH_WATER_BYTES,
 )
-from presencedb.protocol.codec_python import encode_notification
+from presencedb.protocol.codec import encode_notification
 from presencedb.protocol.messages import Request
 from presencedb.transport.connection import Connection
 from tests.support.msgpackrpc import RawConnection

@@ -21,13 +21,11 @@ from presencedb.states import Reason, Status
 from tests.engine.implementations import IMPLEMENTATIONS, MakeEngine
 from tests.engine.mutants import INCONSISTENT
 from tests.engine.operations import POOL, configs, slots_of
-from tests.engine.tools import drained, scan_all
+from tests.engine.tools import EVERYBODY, drained, scan_all
 from tests.support import strategies
 
 USERS: Final[tuple[Id, ...]] = (*POOL[::2], "alice", "user-1")
 BATCH: Final = IdBatch.of_canonical(list(USERS))
-PIECE: Final = 2
-"""How many transitions are taken at once."""
 few = st.integers(0, 12)
 far = st.sampled_from([64, 257, 4097, 10_000])
 some_ids = st.lists(st.sampled_from(USERS), min_size=1, max_size=4)
@@ -51,10 +49,10 @@ class Invariants(RuleBasedStateMachine):
         self.tick_of: dict[Id, int] = {}
 
     def listen(self) -> list[Transition]:
-        """Drain, piece by piece, and hold each transition against what was told of its user before."""
+        """Drain, one by one, and hold each transition against what was told of its user before."""
         waiting = self.engine.transitions_waiting
         said: list[Transition] = []
-        while taken := list(self.engine.drain_transitions(PIECE)):
+        while taken := list(self.engine.drain_transitions(1)):
             said += taken
             assert self.engine.transitions_waiting == waiting - len(said), "what waits is counted"
         assert len(said) == waiting, "nothing is lost"
@@ -100,6 +98,13 @@ class Invariants(RuleBasedStateMachine):
             assert transition.tick <= tick, "nothing is emitted before it is due"
         for seen, status in zip(self.engine.last_seen(BATCH), self.engine.status(BATCH), strict=True):
             assert status != Status.ONLINE or max(seen + ttl + 1, self.hold) > tick, "everything due is emitted"
+
+    @rule(ids=some_ids, over=st.integers(0, 3), age=st.integers(0, 5))
+    def news_that_were_on_their_way(self, ids: list[Id], over: int, age: int) -> None:
+        """Everybody is silent for a ttl, and only then a heartbeat of before comes in."""
+        tick = self.engine.tick + self.engine.config.ttl_ticks + 1 + over
+        self.engine.advance(tick, expiry_count_max=EVERYBODY)
+        self.engine.heartbeat(IdBatch(ids), tick, age_ticks=age)
 
     @rule(ahead=st.integers(0, 12))
     def hold_timeouts(self, ahead: int) -> None:

@@ -99,7 +99,7 @@ class Client:
         self._on_state = on_state
         self._closed = False
         self._begin()
-        forget_in_child(self)
+        forget_in_child(self, Client._forget)
 
     # --- connection --------------------------------------------------------------------------------------------------
 
@@ -320,7 +320,7 @@ class Client:
         # A client that was never closed leaves nothing open.
         self._finalizer = weakref.finalize(self, _close, self._caller, self._keeper)
 
-    def forget_after_fork(self) -> None:
+    def _forget(self) -> None:
         """In a forked child: begin anew; what there was is the parent's."""
         self._finalizer.detach()
         if not self._closed:

@@ -41,7 +41,7 @@ class Keeper:
         self.is_forgotten = False
         """This is a forked child: the thread is in the parent, and so is whatever it kept online."""
         caller.pool.on_lost = self._beat_now
-        forget_in_child(self)
+        forget_in_child(self, Keeper._forget)
 
     def begin(self, beat: WriteCall) -> None:
         """Beat for these users now, and from now on.
@@ -84,7 +84,7 @@ class Keeper:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_s)
 
-    def forget_after_fork(self) -> None:
+    def _forget(self) -> None:
         """In a forked child: there is nothing to end here, and no lock to wait for."""
         self.is_forgotten = True
 

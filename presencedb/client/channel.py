@@ -64,7 +64,7 @@ class Channel:
         self._greeted = False
         self._came = b""
         """What came last, until the server has been understood once."""
-        forget_in_child(self)
+        forget_in_child(self, Channel._forget)
 
     def fileno(self) -> int:
         """The file descriptor of the socket."""
@@ -172,7 +172,7 @@ class Channel:
             self._waiter.close()
             self._socket.close()
 
-    def forget_after_fork(self) -> None:
+    def _forget(self) -> None:
         """In a forked child: close the child's copy of the socket without a word to the peer."""
         if self._open:
             self._open = False

@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_registered: weakref.WeakKeyDictionary[Any, Callable[[Any], None]] = weakref.WeakKeyDictionary()
 
 
-class Inherited(Protocol):
-    """Something that a child must not use as it is."""
+def forget_in_child(thing: T, forget: Callable[[T], None]) -> None:
+    """Have a thing let go of what is the parent's in every child, as long as it lives.
 
-    def forget_after_fork(self) -> None:
-        """In the child: let go of what is the parent's. No lock may be waited for; its holder is not in this process."""
-        ...
-
-
-_registered: weakref.WeakSet[Inherited] = weakref.WeakSet()
-
-
-def forget_in_child(thing: Inherited) -> None:
-    """Have a thing told in every child, as long as it lives."""
-    _registered.add(thing)
+    Args:
+        forget: a function that gets the thing, not bound to it. It may wait for no lock, whose holder is not in the child.
+    """
+    _registered[thing] = forget
 
 
 def _tell_all() -> None:
-    for thing in list(_registered):
-        thing.forget_after_fork()
+    for thing, forget in list(_registered.items()):
+        forget(thing)
 
 
 os.register_at_fork(after_in_child=_tell_all)

@@ -46,7 +46,7 @@ class Stream:
         self._liveness: Liveness | None = None
         self._asks: dict[int, Ask | None] = {}
         """What was sent and not answered, by msgid; None: a ping."""
-        forget_in_child(self)
+        forget_in_child(self, Stream._forget)
         self._feeds.add(self)
 
     def wait(self, attempt: Callable[[], T], until_s: float) -> T:
@@ -101,7 +101,7 @@ class Stream:
                 self._finish()
             self.lock.notify_all()
 
-    def forget_after_fork(self) -> None:
+    def _forget(self) -> None:
         """In a forked child: it belongs to the parent, and is at its end here."""
         self.lock = threading.Condition()
         self._is_driven = False

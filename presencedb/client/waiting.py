@@ -49,7 +49,7 @@ class Alarm:
         self._pipe: tuple[int, int] | None = None
         self._waiter_count = 0
         self._ended_by: Error | None = None
-        forget_in_child(self)
+        forget_in_child(self, Alarm._forget)
 
     def ring(self) -> None:
         """Wake who waits; who does not is woken when it next does."""
@@ -111,7 +111,7 @@ class Alarm:
             if self._ended_by is not None and self._waiter_count == 0:
                 self._close()
 
-    def forget_after_fork(self) -> None:
+    def _forget(self) -> None:
         """In a forked child: a ring there would wake the parent."""
         self._lock = threading.RLock()
         self._waiter_count = 0

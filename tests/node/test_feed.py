@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -46,15 +47,39 @@ class Log:
         for _ in range(count):
             self.tick += 1
             self.engine.advance(self.tick, expiry_count_max=1000)
-            self.feed.publish(self.tick)
+            self.publish()
+
+    def publish(self) -> int:
+        """Take what waits in the engine and tell it; returns how many chunks that was."""
+        self.feed.collect(self.tick)
+        count = 0
+        while self.feed.tell() is not None:
+            count += 1
+        self.feed.trim()
+        return count
+
+    def add_reader(self, cursor: str | None = None) -> int:
+        """Somebody reads, from a cursor or from now on; returns the number of the first transition for them."""
+        number = self.feed.now if cursor is None else self.feed.number_of(cursor)
+        self.feed.add_reader()
+        return number
+
+    def remove_reader(self) -> None:
+        """A reader leaves."""
+        self.feed.remove_reader(self.tick)
 
     def read(self, number: int) -> list[list[Any]]:
-        """The events of all chunks from this one on."""
-        frames = [msgpack.unpackb(self.feed.frame(chunk)) for chunk in range(number, self.feed.encoded_end)]
-        for chunk, frame in enumerate(frames, start=number):
+        """All that is in the log from a number on, as it goes over the wire."""
+        events: list[list[Any]] = []
+        while number < self.feed.end:
+            chunk = self.feed.chunk_at(number)
+            positions = array("I", range(number - chunk.start, chunk.end - chunk.start))
+            frame = msgpack.unpackb(self.feed.encode(chunk, positions))
             assert frame[:2] == [2, "presence"]
-            assert frame[2][0] == self.feed.cursor_at(chunk + 1)
-        return [event for frame in frames for event in frame[2][1]]
+            assert frame[2][0] == self.feed.cursor_at(chunk.end)
+            events += frame[2][1]
+            number = chunk.end
+        return events
 
 
 def ids_of(events: Iterable[list[Any]]) -> list[Any]:
@@ -64,7 +89,7 @@ def ids_of(events: Iterable[list[Any]]) -> list[Any]:
 def test_a_reader_begins_behind_everything_that_has_happened() -> None:
     log = Log()
     log.come(1)
-    start = log.feed.add_reader(None, log.tick)
+    start = log.add_reader()
     log.come(2)
     log.pass_ticks(1)
     assert log.read(start) == [[2, True, START_MS, "heartbeat"]]
@@ -72,7 +97,7 @@ def test_a_reader_begins_behind_everything_that_has_happened() -> None:
 
 def test_events_carry_their_own_time_and_reason() -> None:
     log = Log()
-    start = log.feed.add_reader(None, log.tick)
+    start = log.add_reader()
     log.come("alice", 7)
     log.pass_ticks(3)
     log.go(7)
@@ -86,14 +111,14 @@ def test_events_carry_their_own_time_and_reason() -> None:
 
 def test_a_cursor_gives_exactly_what_came_after_it() -> None:
     log = Log()
-    start = log.feed.add_reader(None, log.tick)
+    start = log.add_reader()
     log.come(1)
     log.pass_ticks(1)
     cursor = log.feed.cursor_at(log.feed.end)
     log.come(2)
     log.pass_ticks(1)
     log.come(3)  # not published yet
-    again = log.feed.add_reader(cursor, log.tick)
+    again = log.add_reader(cursor)
     log.pass_ticks(1)
     assert ids_of(log.read(again)) == [2, 3]
     assert ids_of(log.read(start)) == [1, 2, 3]
@@ -108,28 +133,28 @@ def test_a_cursor_gives_exactly_what_came_after_it() -> None:
 )
 def test_a_cursor_that_is_not_ours_is_a_gap(cursor: str) -> None:
     log = Log()
-    log.feed.add_reader(None, log.tick)
+    log.add_reader()
     log.come(1)
     log.pass_ticks(1)
     with pytest.raises(GapError):
-        log.feed.add_reader(cursor, log.tick)
+        log.add_reader(cursor)
     assert sum(log.feed.gaps.values()) == 1
 
 
 def test_the_future_is_a_gap_and_the_end_is_not() -> None:
     log = Log()
-    log.feed.add_reader(None, log.tick)
+    log.add_reader()
     log.come(1)
     log.pass_ticks(1)
-    assert log.feed.add_reader(f"{RUN}.1", log.tick) == 1
+    assert log.add_reader(f"{RUN}.1") == 1
     with pytest.raises(GapError, match="future"):
-        log.feed.add_reader(f"{RUN}.2", log.tick)
+        log.add_reader(f"{RUN}.2")
 
 
 def test_a_refused_cursor_keeps_nothing_alive() -> None:
     log = Log()
     with pytest.raises(GapError):
-        log.feed.add_reader("made.up", log.tick)
+        log.add_reader("made.up")
     log.come(1)
     log.pass_ticks(1)
     assert log.feed.event_count == 0
@@ -144,38 +169,38 @@ class TestLinger:
 
     def test_a_reader_may_come_back_within_the_linger(self) -> None:
         log = Log()
-        log.feed.add_reader(None, log.tick)
+        log.add_reader()
         log.come(1)
         log.pass_ticks(1)
         cursor = log.feed.cursor_at(log.feed.end)
-        log.feed.remove_reader(log.tick)
+        log.remove_reader()
         log.come(2)
         log.pass_ticks(LINGER_TICKS - 1)
-        assert ids_of(log.read(log.feed.add_reader(cursor, log.tick))) == [2]
+        assert ids_of(log.read(log.add_reader(cursor))) == [2]
 
     def test_after_it_what_was_missed_is_a_gap(self) -> None:
         log = Log()
-        log.feed.add_reader(None, log.tick)
+        log.add_reader()
         log.come(1)
         log.pass_ticks(1)
         cursor = log.feed.cursor_at(log.feed.end)
-        log.feed.remove_reader(log.tick)
+        log.remove_reader()
         log.come(2)
         log.pass_ticks(LINGER_TICKS + 1)
         assert (log.feed.event_count, log.feed.size_bytes) == (0, 0)
         log.come(3)
         with pytest.raises(GapError, match="not kept"):
-            log.feed.add_reader(cursor, log.tick)
+            log.add_reader(cursor)
 
     def test_after_it_the_cursor_of_the_end_is_good_if_nothing_was_missed(self) -> None:
         log = Log()
-        log.feed.add_reader(None, log.tick)
+        log.add_reader()
         log.come(1)
         log.pass_ticks(1)
         cursor = log.feed.cursor_at(log.feed.end)
-        log.feed.remove_reader(log.tick)
+        log.remove_reader()
         log.pass_ticks(LINGER_TICKS + 1)
-        start = log.feed.add_reader(cursor, log.tick)
+        start = log.add_reader(cursor)
         log.come(2)
         log.pass_ticks(1)
         assert ids_of(log.read(start)) == [2]
@@ -185,37 +210,42 @@ class TestLinger:
         log.come(1)
         log.pass_ticks(1)
         with pytest.raises(GapError, match="not kept"):
-            log.feed.add_reader(f"{RUN}.0", log.tick)
+            log.add_reader(f"{RUN}.0")
 
 
 class TestBounds:
-    def test_a_crowd_is_cut_into_chunks_over_several_turns(self) -> None:
+    def test_a_crowd_is_cut_into_chunks(self) -> None:
         log = Log()
-        start = log.feed.add_reader(None, log.tick)
+        start = log.add_reader()
         crowd = list(range(10 * FEED_FRAME_EVENTS_MAX + 1))
         log.come(*crowd)
-        turns = 1
-        while not log.feed.publish(log.tick):
-            turns += 1
-        assert turns > 1
-        assert log.feed.encoded_end - start == 11
+        assert log.publish() == 11
         assert ids_of(log.read(start)) == crowd
+
+    def test_what_was_taken_in_small_pieces_is_told_as_one(self) -> None:
+        log = Log()
+        start = log.add_reader()
+        for number in range(5):
+            log.come(number)
+            log.feed.collect(log.tick)
+        assert log.publish() == 1
+        assert ids_of(log.read(start)) == [0, 1, 2, 3, 4]
 
     def test_a_reader_that_comes_in_between_is_exact(self) -> None:
         log = Log()
-        log.feed.add_reader(None, log.tick)
+        log.add_reader()
         log.come(*range(10 * FEED_FRAME_EVENTS_MAX))
-        assert not log.feed.publish(log.tick)
-        start = log.feed.add_reader(None, log.tick)
+        log.feed.collect(log.tick)
+        assert log.feed.tell() is not None
+        start = log.add_reader()
         log.come("late")
-        while not log.feed.publish(log.tick):
-            pass
+        log.publish()
         assert ids_of(log.read(start)) == ["late"]
 
     def test_the_oldest_leave_when_there_are_too_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(feed_module, "FEED_EVENTS_MAX", 10)
         log = Log()
-        start = log.feed.add_reader(None, log.tick)
+        start = log.add_reader()
         cursor = log.feed.cursor_at(start)
         for number in range(25):
             log.come(number)
@@ -224,41 +254,40 @@ class TestBounds:
         assert log.feed.dropped_events == 15
         assert ids_of(log.read(log.feed.first)) == list(range(15, 25))
         with pytest.raises(GapError, match="not kept"):
-            log.feed.add_reader(cursor, log.tick)
-        log.feed.add_reader(log.feed.cursor_at(log.feed.first), log.tick)
+            log.add_reader(cursor)
+        log.add_reader(log.feed.cursor_at(log.feed.first))
 
     def test_the_oldest_leave_when_they_take_too_much_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(feed_module, "FEED_BYTES_MAX", 10_000)
         log = Log()
-        log.feed.add_reader(None, log.tick)
+        log.add_reader()
         for number in range(200):
             log.come(f"{number:0200}")
             log.pass_ticks(1)
         assert 5_000 < log.feed.size_bytes <= 10_000
-        assert log.feed.encoded_end == 200
+        assert log.feed.end == 200
 
     def test_one_crowd_larger_than_the_ring_is_a_gap_not_a_failure(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(feed_module, "FEED_EVENTS_MAX", 10)
         log = Log()
-        start = log.feed.add_reader(None, log.tick)
+        start = log.add_reader()
         log.come(*range(FEED_FRAME_EVENTS_MAX * 3))
-        while not log.feed.publish(log.tick):
-            pass
+        log.publish()
         assert log.feed.first > start
         assert log.feed.event_count == 0
-        assert log.feed.first == log.feed.encoded_end
+        assert log.feed.first == log.feed.end
 
 
 def test_a_cut_is_a_gap_for_every_cursor_before_it() -> None:
     log = Log()
-    log.feed.add_reader(None, log.tick)
+    log.add_reader()
     log.come(1)
     log.pass_ticks(1)
     cursors = [log.feed.cursor_at(number) for number in range(log.feed.end + 1)]
     log.feed.cut()
     for cursor in cursors:
         with pytest.raises(GapError):
-            log.feed.add_reader(cursor, log.tick)
+            log.add_reader(cursor)
     log.come(2)
     log.pass_ticks(1)
     assert ids_of(log.read(log.feed.first)) == [2]

@@ -30,12 +30,12 @@ def _feed_cursor(data: bytes) -> Hashable:
     cursor = data.decode(errors="surrogateescape")
     engine = create_engine(EngineConfig(ttl_ticks=10, seed=1), tick=TICK_ORIGIN)
     feed = Feed(engine, WallTime(ManualClock(), 100, TICK_ORIGIN, 0), RUN, LINGER_TICKS)
-    feed.add_reader(None, TICK_ORIGIN)
+    feed.add_reader()
     for tick in range(TICK_ORIGIN, TICK_ORIGIN + 3):
         engine.heartbeat(IdBatch([tick]), tick)
-        feed.publish(tick)
+        feed.collect(tick)
     try:
-        number = feed.add_reader(cursor, TICK_ORIGIN + 3)
+        number = feed.number_of(cursor)
     except GapError as error:
         return error.message
     assert feed.first <= number <= feed.end

@@ -1,4 +1,4 @@
-"""Every command: its results, its options, and how they hang together."""
+"""Every command that asks or tells once: its results, its options, and how they hang together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from tests.conformance.patterns import (
     COUNT,
     COUNTERS,
     CURSOR,
-    EVENT,
     INTEGER,
     RUN,
     TEXT,
@@ -37,6 +36,7 @@ HELLO = {
         "ids_per_frame": 100_000,
         "requests_in_flight": 1024,
         "scan_limit": 10_000,
+        "watched_ids": 10_000,
         "grace_ms": 31_536_000_000,
     },
 }
@@ -56,7 +56,14 @@ INFO = (
         "hold_ms": COUNT,
     }
     | {"wall_clock_error_ms": INTEGER}
-    | {"followers": COUNT, "feed_events": COUNT, "feed_bytes": COUNT, "feed_dropped_events": COUNT, "feed_gaps": COUNTERS}
+    | dict.fromkeys(["followers", "watchers", "watches", "watched_ids", "watch_bytes", "readers_behind"], COUNT)
+    | {
+        "readers_cut": COUNTERS,
+        "feed_events": COUNT,
+        "feed_bytes": COUNT,
+        "feed_dropped_events": COUNT,
+        "feed_gaps": COUNTERS,
+    }
 )
 
 CASES: tuple[Case, ...] = (
@@ -236,45 +243,6 @@ CASES: tuple[Case, ...] = (
         ),
         say([[0, 3, "online", [Kept("next"), 2]]], [1, 3, None, [None, some_of(1, "a", "b", "c")]]),
         say([[0, 4, "status", [Kept("first")]]], wire.result(4, [True, True])),
-        fresh=True,
-    ),
-    # --- follow ------------------------------------------------------------------------------------------------------
-    case(
-        "follow tells what happens from then on",
-        say(wire.request(1, "heartbeat", "before"), wire.result(1, 1)),
-        say(wire.request(2, "follow"), [1, 2, None, Keep("begin", CURSOR)]),
-        say(
-            wire.request(3, "heartbeat", "after"),
-            wire.result(3, 1),
-            [2, "presence", [CURSOR, [["after", True, TIME_MS, "heartbeat"]]]],
-        ),
-        say(
-            wire.request(4, "heartbeat", "42"),
-            wire.result(4, 1),
-            [2, "presence", [CURSOR, [[42, True, TIME_MS, "heartbeat"]]]],
-        ),
-        say(
-            wire.request(5, "heartbeat", "after") + wire.request(6, "offline", "after"),
-            wire.result(5, 0),
-            wire.result(6, 1),
-            [2, "presence", [CURSOR, [["after", False, TIME_MS, "sign_off"]]]],
-        ),
-        fresh=True,
-    ),
-    case(
-        "follow from a cursor tells exactly what was missed",
-        say(wire.request(1, "follow", None), [1, 1, None, Keep("begin", CURSOR)]),
-        say(
-            wire.request(2, "heartbeat", "seen"),
-            wire.result(2, 1),
-            [2, "presence", [Keep("middle", CURSOR), [Keep("event", EVENT)]]],
-        ),
-        say(
-            [[0, 3, "follow", [Kept("begin")]]],
-            [1, 3, None, Kept("begin")],
-            [2, "presence", [Kept("middle"), [Kept("event")]]],
-        ),
-        say([[0, 4, "follow", [Kept("middle")]]], [1, 4, None, Kept("middle")]),
         fresh=True,
     ),
 )

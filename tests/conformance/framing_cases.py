@@ -50,7 +50,7 @@ CASES: tuple[Case, ...] = (
                 2,
                 "unknown_method",
                 "no method 'nothing of the kind'; there are: hello, ping, heartbeat, offline, status, last_seen, count, "
-                "online, follow, info, topology",
+                "online, watch, unwatch, follow, info, topology",
             ),
             wire.result(0, "pong"),
         ),

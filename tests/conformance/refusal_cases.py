@@ -9,7 +9,7 @@ from tests.conformance.case import Case, Server, case, say
 from tests.conformance.command_cases import HELLO, INFO
 from tests.conformance.wire import Pairs, Raw, unhex
 
-METHODS = "hello, ping, heartbeat, offline, status, last_seen, count, online, follow, info, topology"
+METHODS = "hello, ping, heartbeat, offline, status, last_seen, count, online, watch, unwatch, follow, info, topology"
 INT_ID = "an integer id is between 0 and 18446744073709551615"
 OTHER_RUN = "this cursor is not of this run of the node; read the state and follow anew"
 
@@ -66,6 +66,24 @@ BAD_PARAMETERS: tuple[Case, ...] = (
     refused("a made-up cursor of follow", "follow", ["nonsense"], "gap", OTHER_RUN),
     refused("an empty cursor of follow", "follow", [""], "gap", OTHER_RUN),
     refused("a cursor of another run", "follow", ["0123456789abcdef.0"], "gap", OTHER_RUN),
+    bad("watch without ids", "watch", [], "watch takes [ids, cursor?], not 0 positional parameters"),
+    bad("watch with three parameters", "watch", [1, None, 2], "watch takes [ids, cursor?], not 3 positional parameters"),
+    bad("unwatch with a cursor", "unwatch", [1, None], "unwatch takes [ids], not 2 positional parameters"),
+    bad("a cursor of watch that is a number", "watch", [1, 7], "a cursor is text or nil"),
+    bad("a cursor of watch that is an array", "watch", [1, ["c"]], "a cursor is text or nil"),
+    bad("a cursor of watch that is not UTF-8", "watch", [1, Raw(unhex("a1 ff"))], "a cursor is valid UTF-8"),
+    bad("watching what is no id", "watch", [["good", None]], "id 1 of the batch: an id is an integer or text, not nil"),
+    bad("unwatching what is no id", "unwatch", [-1], f"id 0 of the batch: {INT_ID}, not -1"),
+    refused("a long cursor of watch", "watch", [1, "c" * 4097], "too_large", "a cursor has at most 4096 bytes, not 4097"),
+    refused("a made-up cursor of watch", "watch", [1, "nonsense"], "gap", OTHER_RUN),
+    refused("a cursor of another run to watch from", "watch", [[], "0123456789abcdef.0"], "gap", OTHER_RUN),
+    refused(
+        "watching more ids than a batch has",
+        "watch",
+        [[1] * 100_001],
+        "too_large",
+        "a batch has at most 100000 ids, not 100001",
+    ),
     refused("a batch of too many ids", "status", [[1] * 100_001], "too_large", "a batch has at most 100000 ids, not 100001"),
 )
 
@@ -95,6 +113,8 @@ BAD_IDS: tuple[Case, ...] = (
 BAD_OPTIONS: tuple[Case, ...] = (
     bad("an option of another command", "status", [1, {"age_ms": 1}], "status has no such option; it takes: epoch"),
     bad("an option where there are none", "info", [{"token": "t"}], "info has no such option; it takes: none"),
+    bad("an option of watch", "watch", [1, {"epoch": 1}], "watch has no such option; it takes: none"),
+    bad("an option behind a cursor", "watch", [1, None, {"epoch": 1}], "watch has no such option; it takes: none"),
     bad("an option named by a number", "status", [1, Pairs(((1, 1),))], "the keys of a map are text"),
     bad("an option given twice", "status", [1, Pairs((("epoch", 1), ("epoch", 2)))], "a map has a key twice"),
     bad("a negative age", "heartbeat", [1, {"age_ms": -1}], "age_ms is an integer between 0 and 9007199254740992, not -1"),
@@ -138,6 +158,8 @@ RIGHTS: tuple[Case, ...] = (
             ("last_seen", [1]),
             ("count", []),
             ("online", [None, 1]),
+            ("watch", [1]),
+            ("unwatch", [1]),
             ("follow", []),
             ("info", []),
             ("topology", []),
@@ -182,12 +204,16 @@ RIGHTS: tuple[Case, ...] = (
         + wire.request(3, "last_seen", "guarded-written")
         + wire.request(4, "count")
         + wire.request(5, "online", None, 1)
-        + wire.request(6, "follow")
-        + wire.request(7, "topology"),
+        + wire.request(6, "watch", "guarded-written")
+        + wire.request(7, "unwatch", "guarded-written")
+        + wire.request(8, "follow")
+        + wire.request(9, "topology"),
         wire.result(1, 1),
         *(
             wire.error(msgid, "denied", f"{method} needs the right read, which this token does not carry")
-            for msgid, method in enumerate(("status", "last_seen", "count", "online", "follow", "topology"), start=2)
+            for msgid, method in enumerate(
+                ("status", "last_seen", "count", "online", "watch", "unwatch", "follow", "topology"), start=2
+            )
         ),
     ),
     with_token(

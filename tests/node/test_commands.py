@@ -35,6 +35,7 @@ async def test_hello_says_what_is_promised() -> None:
                 "ids_per_frame": 100_000,
                 "requests_in_flight": 1024,
                 "scan_limit": 10_000,
+                "watched_ids": 10_000,
                 "grace_ms": 365 * DAY_MS,
             },
         }

@@ -43,11 +43,14 @@ LIMITS: Final[dict[str, int]] = {
     "`msgid`": limits.MSGID_MAX,
     "bytes of an unknown method's name that are repeated": limits.METHOD_BYTES_MAX,
     "slots": limits.SLOT_COUNT,
+    "ids that a connection watches": limits.WATCHED_IDS_MAX,
     "changes in a `presence`": limits.FEED_FRAME_EVENTS_MAX,
     "changes kept for readers that come back": limits.FEED_EVENTS_MAX,
     "bytes of them": limits.FEED_BYTES_MAX,
     "milliseconds that they are kept without a reader": limits.FEED_LINGER_MS,
     "responses owed to a connection, refusals counted": limits.REPLIES_OWED_MAX,
+    "bytes that wait for a connection that watches or follows": limits.EVENTS_HIGH_WATER_BYTES,
+    "milliseconds in which it takes nothing": limits.SLOW_READER_MS,
     "bytes that wait for a connection that does not read": limits.WRITE_HIGH_WATER_BYTES,
 }
 """The table of limits, by its first column."""
@@ -67,6 +70,7 @@ NOT_OF_A_CLIENT: Final = {
     "FEED_TURN_EVENTS_MAX",
     "FEED_PUSH_EVENTS",
     "FEED_UNTOLD_EVENTS_MAX",
+    "EVENTS_LOW_WATER_BYTES",
     "EXPIRIES_PER_TURN_MAX",
 }
 """Limits of the wire and the feed in `limits.py` that no client can run into."""
@@ -127,7 +131,7 @@ def test_the_table_of_errors() -> None:
 
 
 def test_no_other_command_option_or_error_is_named() -> None:
-    later = {"watch", "unwatch", "pages_out", "pages_in", "ages", "missed"} - set(COMMANDS)
+    later = {"pages_out", "pages_in", "ages", "missed"} - set(COMMANDS)
     assert not later & set(re.findall(r"`(\w+)`", PAGE))
 
 

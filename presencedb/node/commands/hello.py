@@ -15,6 +15,7 @@ from presencedb.limits import (
     IDS_PER_FRAME_MAX,
     REQUESTS_IN_FLIGHT_MAX,
     SCAN_LIMIT_MAX,
+    WATCHED_IDS_MAX,
 )
 from presencedb.node.context import NodeContext
 from presencedb.protocol.messages import PROTOCOL_VERSION, Request
@@ -30,6 +31,7 @@ LIMITS = {
     "ids_per_frame": IDS_PER_FRAME_MAX,
     "requests_in_flight": REQUESTS_IN_FLIGHT_MAX,
     "scan_limit": SCAN_LIMIT_MAX,
+    "watched_ids": WATCHED_IDS_MAX,
     "grace_ms": GRACE_MS_MAX,
 }
 

@@ -136,7 +136,7 @@ FOLLOW_QUEUE_CHANGES_MAX: Final = 65_536
 FEED_REQUESTS_IN_FLIGHT_MAX: Final = 64
 """Requests of a client's `watch` that wait for their answers on its connection."""
 RESYNC_PAGE_IDS: Final = 4096
-"""Users asked about at a time when a client's `follow` finds out what it missed: a page is a short step of the server's loop."""
+"""Users asked about at a time when a client's `follow` finds out what it missed: a short step of the server's loop."""
 CLIENT_CONNECTIONS_MAX: Final = 32
 """Connections that the calls of one blocking client use at a time; more threads than these wait for one."""
 CLIENT_IDLE_MS_MAX: Final = 60 * SECOND_MS

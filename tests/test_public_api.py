@@ -41,7 +41,7 @@ if TYPE_CHECKING:
                 assert_type(change, Change)
                 assert_type(change.id, int | str)
                 assert_type(change.online, bool | None)
-                assert_type(change.at, datetime)
+                assert_type(change.at, datetime | None)
                 assert_type(change.reason, str)
             assert_type(changes.cursor, str | None)
         async with db.keep_online(1, sign_off=True):

@@ -128,6 +128,7 @@ async def test_the_python_client_from_the_heartbeat_to_the_offline_event(server:
             if change.id == "python":
                 break
         assert (change.online, change.reason) == (False, "timeout")
+        assert change.at is not None
         assert TTL_MS < (change.at - seen).total_seconds() * 1000 <= TTL_MS + 2 * TICK_MS
         assert await db.status(["python"]) == {"python": False}
 

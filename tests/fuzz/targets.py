@@ -40,7 +40,8 @@ SERVER_STREAMS = (
     wire.result(0, "pong") + wire.result(1, [True, False, None]),
     wire.error(7, "busy", "at most 1024 requests in flight") + wire.error(8, "not_yet_invented", "what was wrong"),
     wire.notification("presence", "run.7", [[42, True, 1_790_000_000_000, "heartbeat"], ["é", False, 5, "timeout"]]),
-    wire.notification("gap", "run.9", None),
+    wire.notification("gap", "run.9", None) + wire.notification("gap", "run.9", [True, False, None]),
+    wire.result(3, ["run.7", [True, False, None]]) + wire.notification("presence", "run.8", []),
     wire.result(2**32 - 1, {"protocol": 1, "limits": {"frame_bytes": 2**22}, "x": 1.5}),
 )
 

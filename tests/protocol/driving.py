@@ -94,6 +94,8 @@ def answer(session: ServerSession, request: Request) -> None:
     """An answer of each kind, which depends on nothing but the request."""
     if request.command.name == "status":
         session.reply_statuses(request, bytes(index % 3 for _, size in frames_of(request) for index in range(size)))
+    elif request.command.name == "watch":
+        session.reply_watched(request, "run.7", bytes(index % 3 for index in range(len(request.ids))))
     elif request.command.name == "heartbeat":
         session.reply_counts(request, bytes([1] * len(request.ids)))
     elif request.command.name == "info":

@@ -29,7 +29,9 @@ OTHER_VARIABLES: Final = {
 ENGINE: Final = frozenset({"serve", "node"})
 HTTP_SERVERS: Final = frozenset({"serve", "gateway"})
 SERVERS: Final = ENGINE | HTTP_SERVERS
-CALLS: Final = frozenset({"heartbeat", "offline", "status", "last-seen", "count", "online", "follow", "info", "ping"})
+CALLS: Final = frozenset(
+    {"heartbeat", "offline", "status", "last-seen", "watch", "count", "online", "follow", "info", "ping"}
+)
 CLIENTS: Final = CALLS | {"gateway"}
 EVERYWHERE: Final = SERVERS | CALLS
 
@@ -368,7 +370,7 @@ CURSOR: Final[Option[str | None]] = Option(
     default=None,
     metavar="CURSOR",
     group=Group.CALL,
-    commands=frozenset({"follow"}),
+    commands=frozenset({"follow", "watch"}),
     help="Go on after this cursor (from --json): all that was missed since, perhaps a few changes again, or the error gap.",
     flag_only=True,
 )

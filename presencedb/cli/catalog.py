@@ -115,6 +115,19 @@ _ENTRIES: Final = (
         takes_ids=True,
     ),
     Entry(
+        name="watch",
+        section="Users",
+        line="Print users' statuses, and every change of them as it happens, until ^C.",
+        text="First a line for each user, with a dash for the time and the reason known; then one for each change. It goes "
+        "on over lost connections and restarts of the server: what changed in a gap is printed like a first status. With "
+        f"--json each line carries a cursor; --cursor goes on after it.\n\n{_IDS}",
+        examples=(
+            ("presencedb watch 42 alice", "time, id, online or offline, and why"),
+            ("presencedb watch --json - < friends.txt", "ids from a file, up to 10,000"),
+        ),
+        takes_ids=True,
+    ),
+    Entry(
         name="count",
         section="Everybody",
         line="Count the users online.",

@@ -12,6 +12,7 @@ import unicodedata
 from datetime import datetime
 from typing import Any, Final
 
+from presencedb.client.values import Change
 from presencedb.ids import Id, id_text
 
 STATUS_WORDS: Final = {True: "online", False: "offline", None: "unknown"}
@@ -28,6 +29,18 @@ def print_line(*fields: str, flush: bool = False) -> None:
 def print_json(value: Any, *, flush: bool = False) -> None:
     """A JSON document on a line of its own."""
     _write(json.dumps(value, ensure_ascii=False), flush)
+
+
+def print_change(change: Change, cursor: str | None, *, as_json: bool) -> None:
+    """A change on a line of its own, at once; a moment that is not known is a dash, or null."""
+    at = None if change.at is None else time_shown(change.at)
+    if as_json:
+        print_json(
+            {"cursor": cursor, "id": id_text(change.id), "online": change.online, "at": at, "reason": change.reason},
+            flush=True,
+        )
+    else:
+        print_line(at or "-", id_shown(change.id), STATUS_WORDS[change.online], change.reason, flush=True)
 
 
 def id_shown(user_id: Id) -> str:

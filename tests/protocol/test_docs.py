@@ -50,7 +50,7 @@ LIMITS: Final[dict[str, int]] = {
     "milliseconds that they are kept without a reader": limits.FEED_LINGER_MS,
     "responses owed to a connection, refusals counted": limits.REPLIES_OWED_MAX,
     "bytes that wait for a connection that watches or follows": limits.EVENTS_HIGH_WATER_BYTES,
-    "milliseconds in which it takes nothing": limits.SLOW_READER_MS,
+    "milliseconds that they are held back from it": limits.SLOW_READER_MS,
     "bytes that wait for a connection that does not read": limits.WRITE_HIGH_WATER_BYTES,
 }
 """The table of limits, by its first column."""

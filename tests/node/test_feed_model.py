@@ -56,6 +56,7 @@ class Play:
             (14, self._toggle),
             (3, self._move_the_crowd),
             (1, self._move_somebody_quiet),
+            (2, self._subscribe_between),
             (4, self._connect),
             (1, self._disconnect),
             (8, self._watch),
@@ -92,6 +93,15 @@ class Play:
 
     def _move_somebody_quiet(self) -> None:
         self._writer.send(self._random.choice(("heartbeat", "offline")), self._random.choice(QUIET))
+
+    def _subscribe_between(self) -> None:
+        """All in one turn of the loop: places in the middle of what will be told as one."""
+        self._toggle()
+        self._connect()
+        self._toggle()
+        self._watch()
+        self._toggle()
+        self._unwatch()
 
     def _connect(self) -> None:
         if len(self._readers) == READERS_MAX:

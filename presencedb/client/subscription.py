@@ -163,6 +163,7 @@ class Subscription(ABC):
         """End it for the caller, who wants nothing more."""
         self._portions.clear()
         self._error = None
+        self.telling = False
         self.ended = True
         self._fail_waiting(feed_closed())
 

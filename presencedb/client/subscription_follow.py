@@ -38,13 +38,12 @@ class FollowSubscription(Subscription):
         super().__init__(cursor, on_gap, random)
         self._told: dict[Id, bool | None] = {}
         """Who was told as online or unknown; kept only to resync."""
-        self._found_out: dict[Id, bool | None] = {}
-        """What an inquiry told, and the feed has not yet."""
+        self._found_offline: set[Id] = set()
+        """Whom an inquiry told as offline, and the feed has not told of since."""
         self._track_lost = False
         self._inquiry: _Inquiry | None = None
 
     def _place(self) -> None:
-        self._inquiry = None
         self._queue(Ask("follow", self._place_params, self._placed, self._refuse_place))
 
     def _place_params(self) -> tuple[Any, ...]:
@@ -67,8 +66,15 @@ class FollowSubscription(Subscription):
         if self._inquiry is not None:
             self._inquiry.changed.add(change.id)
             self._inquiry.unseen.discard(change.id)
+        was_found_offline = change.id in self._found_offline
+        self._found_offline.discard(change.id)
+        if change.online is False:
+            # Also of somebody who was never told as online: whoever follows may know it from elsewhere.
+            is_news = not was_found_offline
+        else:
+            is_news = change.id not in self._told or self._told[change.id] is not change.online
         self._keep(change)
-        return not (change.id in self._found_out and self._found_out.pop(change.id) is change.online)
+        return is_news
 
     def _keep(self, change: Change) -> None:
         if change.online is False:
@@ -85,6 +91,7 @@ class FollowSubscription(Subscription):
 
     def _lose_track(self) -> None:
         self._track_lost = True
+        self._found_offline.clear()  # what the feed has not told by now it never will
 
     def _inquire(self) -> None:
         self._inquiry = _Inquiry(self._told)
@@ -127,7 +134,10 @@ class FollowSubscription(Subscription):
                 continue
             change = found_out(user_id, online)
             found.append(change)
-            self._found_out[user_id] = online
+            if online is False:
+                self._found_offline.add(user_id)
+            else:
+                self._found_offline.discard(user_id)
             self._keep(change)
         self._receive(found, None)
 

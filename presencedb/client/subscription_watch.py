@@ -22,7 +22,7 @@ from presencedb.client.coalesce import split_into_frames
 from presencedb.client.failures import feed_closed, missed_error
 from presencedb.client.subscription import Ask, OnGap, Subscription, found_out
 from presencedb.client.values import Change, read_count, read_watched
-from presencedb.errors import GapError, TooLarge
+from presencedb.errors import Error, GapError, TooLarge
 from presencedb.ids import Id
 
 
@@ -79,7 +79,7 @@ class WatchSubscription(Subscription):
             TooLarge: the ids do not fit a frame.
         """
         part = _Part(_each_once(ids))
-        ask = Ask("watch", partial(self._add_params, part), partial(self._added, part))
+        ask = Ask("watch", partial(self._add_params, part), partial(self._added, part), partial(self._not_added, part))
         return self._request(ask, part, needed=bool(part.ids))
 
     def remove(self, ids: Iterable[Id]) -> Ask:
@@ -120,9 +120,19 @@ class WatchSubscription(Subscription):
         self._order.update(dict.fromkeys(part.sent))
         self._go_on_at(cursor, part.sent, statuses, part.ids)
 
+    def _not_added(self, part: _Part, _error: Error) -> None:
+        failed = list(part.ids)
+        part.ids.clear()
+        # Whom it would have kept from being removed before, the server may watch still.
+        left = [user_id for user_id in failed if user_id in self._order and not self._is_wanted(user_id)]
+        if left:
+            self.remove(left)
+
+    def _is_wanted(self, user_id: Id) -> bool:
+        return user_id in self._received or any(user_id in adding.ids for adding in self._adding())
+
     def _remove_params(self, part: _Part) -> tuple[Any, ...] | None:
-        wanted: list[Container[Id]] = [self._received, *(adding.ids for adding in self._adding())]
-        part.sent = [user_id for user_id in part.ids if not any(user_id in ids for ids in wanted)]
+        part.sent = [user_id for user_id in part.ids if not self._is_wanted(user_id)]
         return (part.sent,) if part.sent else None
 
     def _removed(self, part: _Part, result: Any) -> None:

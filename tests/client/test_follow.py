@@ -10,7 +10,18 @@ from typing import Any
 
 import pytest
 
-from presencedb import AsyncClient, Busy, Change, ConnectError, ConnectionState, Denied, GapError, Id, ProtocolError
+from presencedb import (
+    AsyncClient,
+    Busy,
+    Change,
+    ClientClosed,
+    ConnectError,
+    ConnectionState,
+    Denied,
+    GapError,
+    Id,
+    ProtocolError,
+)
 from presencedb.limits import FOLLOW_QUEUE_CHANGES_MAX
 from presencedb.protocol.messages import Request
 from tests.client.fake_server import SILENCE, FakeServer, Peer
@@ -363,3 +374,13 @@ async def test_closing_a_feed_that_connects() -> None:
             await changes.aclose()
             assert await waiting is None
         await wait_until_async(lambda: len(server.peers) == 1)
+
+
+async def test_a_feed_that_was_closed_cannot_be_entered_again() -> None:
+    async with node_and_client() as db:
+        changes = db.follow()
+        async with changes:
+            pass
+        with pytest.raises(ClientClosed):
+            async with changes:
+                pass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
@@ -17,6 +16,7 @@ from presencedb.client.dial import MakeSocket, socket_maker
 from presencedb.client.driver import Driver
 from presencedb.client.failures import client_closed
 from presencedb.client.follow import Follow
+from presencedb.client.forks import forget_in_child
 from presencedb.client.keep_online import Keeper, KeepOnline
 from presencedb.client.settings import read_settings
 from presencedb.client.subscription import OnGap
@@ -30,17 +30,8 @@ NS_PER_S: Final = 1_000_000_000
 
 _clock: Final = SystemClock()
 
-_process_marker: list[object] = [object()]
-"""Another object in each forked child."""
-_inherited: list[object] = []
+_inherited: Final[list[Driver]] = []
 """In a forked child: what belongs to the parent's loop. It is kept, for ending it would end the parent's things."""
-
-
-def _mark_forked_child() -> None:
-    _process_marker[0] = object()
-
-
-os.register_at_fork(after_in_child=_mark_forked_child)
 
 
 class AsyncClient:
@@ -108,8 +99,8 @@ class AsyncClient:
         self._on_state = on_state
         self._driver: Driver | None = None
         self._keeper: Keeper | None = None
-        self._process: object = None
         self._closed = False
+        forget_in_child(self, AsyncClient._begin_anew)
 
     # --- connection --------------------------------------------------------------------------------------------------
 
@@ -325,13 +316,15 @@ class AsyncClient:
             return driver
         if self._closed:
             raise client_closed()
-        if driver is not None and self._process is not _process_marker[0]:
-            _inherited.append(driver)
-            driver = None
         if driver is not None and not driver.loop.is_closed():
             raise RuntimeError("this client belongs to another event loop; make one for each loop")
         driver = self._driver = Driver(self._settings)
         driver.connector.on_state = self._on_state
         self._keeper = Keeper(driver)
-        self._process = _process_marker[0]
         return driver
+
+    def _begin_anew(self) -> None:
+        """In a forked child: the first call there makes a driver of its own."""
+        if self._driver is not None:
+            _inherited.append(self._driver)
+            self._driver = self._keeper = None

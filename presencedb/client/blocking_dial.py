@@ -16,6 +16,7 @@ from math import inf
 from typing import Any, TypeAlias
 
 from presencedb.client.channel import Channel
+from presencedb.client.forks import close_in_child, no_fork
 from presencedb.client.route import Route
 from presencedb.client.settings import ClientSettings
 from presencedb.client.targets import Dialing, Greeting, Target
@@ -107,16 +108,22 @@ def dial(target: Target[MakeSocket], greeting: Greeting, timeout_s: float, alarm
 
 def _open(target: Target[Any], sock: socket.socket, patience: Patience) -> Channel:
     try:
+        close_in_child(sock)
         sock.setblocking(False)
         if target.ssl_context is not None:
-            sock = target.ssl_context.wrap_socket(
-                sock, server_hostname=target.server_hostname, do_handshake_on_connect=False
-            )
+            sock = _secure(sock, target.ssl_context, target.server_hostname)
             _shake_hands(sock, patience)
         return Channel(sock, target.name, patience.alarm)
     except BaseException:
         sock.close()
         raise
+
+
+def _secure(sock: socket.socket, context: ssl.SSLContext, server_hostname: str | None) -> ssl.SSLSocket:
+    with no_fork:
+        secured = context.wrap_socket(sock, server_hostname=server_hostname, do_handshake_on_connect=False)
+        close_in_child(secured)
+        return secured
 
 
 def _shake_hands(sock: ssl.SSLSocket, patience: Patience) -> None:
@@ -134,7 +141,7 @@ def _shake_hands(sock: ssl.SSLSocket, patience: Patience) -> None:
 def _connect_tcp(address: TcpAddress, patience: Patience) -> socket.socket:
     last: OSError | None = None
     for family, kind, protocol, _, sockaddr in socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
-        sock = socket.socket(family, kind, protocol)
+        sock = _new_socket(family, kind, protocol)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             _connect(sock, sockaddr, patience)
@@ -150,13 +157,20 @@ def _connect_tcp(address: TcpAddress, patience: Patience) -> socket.socket:
 
 
 def _connect_unix(address: UnixAddress, patience: Patience) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = _new_socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _connect(sock, address.path, patience)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _new_socket(family: int, kind: int, protocol: int = 0) -> socket.socket:
+    with no_fork:
+        sock = socket.socket(family, kind, protocol)
+        close_in_child(sock)
+        return sock
 
 
 def _connect(sock: socket.socket, sockaddr: Any, patience: Patience) -> None:

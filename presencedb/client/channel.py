@@ -8,7 +8,6 @@ A channel never reconnects; see `pool` and `blocking_feed`. What goes wrong on i
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 from collections import deque
@@ -16,7 +15,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from presencedb.client.failures import lost_error, not_asked, not_understood
-from presencedb.client.forks import forget_in_child
 from presencedb.client.values import ServerInfo
 from presencedb.client.waiting import READABLE, WRITABLE, Alarm, Waiter, now_s
 from presencedb.errors import ProtocolError
@@ -64,7 +62,6 @@ class Channel:
         self._greeted = False
         self._came = b""
         """What came last, until the server has been understood once."""
-        forget_in_child(self, Channel._forget)
 
     def fileno(self) -> int:
         """The file descriptor of the socket."""
@@ -171,12 +168,6 @@ class Channel:
             self._open = False
             self._waiter.close()
             self._socket.close()
-
-    def _forget(self) -> None:
-        """In a forked child: close the child's copy of the socket without a word to the peer."""
-        if self._open:
-            self._open = False
-            os.close(self._socket.detach())
 
     def __del__(self) -> None:
         # An exception that came at the worst moment (a signal's) may have taken the channel from its owner.

@@ -10,14 +10,13 @@ A link ends once, with one error, which everybody who waits on it gets. It never
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
 
 from presencedb.client.failures import copy_of, lost_error, not_asked, not_understood, silence_error
+from presencedb.client.forks import close_in_child
 from presencedb.client.liveness import Liveness, Verdict
 from presencedb.client.values import ServerInfo
 from presencedb.errors import Error, ProtocolError
@@ -33,8 +32,6 @@ from presencedb.protocol.session import ClientSession
 
 CLOSE_WAIT_S: Final = 0.5
 """How long a farewell may take (TLS sends one) before the connection is simply dropped."""
-
-_links: weakref.WeakSet[Link] = weakref.WeakSet()
 
 
 class Waiter(Protocol):
@@ -70,7 +67,6 @@ class Link(asyncio.BufferedProtocol):
         self.was_of_use = False
         """Whether anything was answered since `server` was set."""
         self._loop = loop
-        self._socket = sock
         self._session = ClientSession()
         self._buffer = memoryview(bytearray(READ_BUFFER_BYTES))
         self._transport: asyncio.Transport | None = None
@@ -84,7 +80,7 @@ class Link(asyncio.BufferedProtocol):
         self._reading = True
         self._heard_s = loop.time()
         self._gone: asyncio.Future[None] = loop.create_future()
-        _links.add(self)
+        close_in_child(sock)
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
@@ -298,19 +294,6 @@ class Link(asyncio.BufferedProtocol):
             self._make_room()
         if self.on_lost is not None:
             self.on_lost(self, error)
-
-    def forget_after_fork(self) -> None:
-        """In a forked child: close the child's copy of the socket without a word to the peer or to the parent's loop."""
-        if self._socket.fileno() >= 0:
-            os.close(self._socket.detach())
-
-
-def _forget_links_after_fork() -> None:
-    for link in list(_links):
-        link.forget_after_fork()
-
-
-os.register_at_fork(after_in_child=_forget_links_after_fork)
 
 
 def _take_exception(future: asyncio.Future[Any]) -> None:

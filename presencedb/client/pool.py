@@ -195,6 +195,7 @@ class Pool:
         with self._changed:
             self._seeker_count += change
             self._note_state()
+            self._changed.notify()  # one that gave up may have been told of what another waits for
         self.news.tell()
 
     def _claim(self, until_s: float) -> Channel | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from presencedb.client.failures import copy_of
-from presencedb.client.forks import forget_in_child
+from presencedb.client.forks import forget_in_child, no_fork
 from presencedb.clock import SystemClock
 from presencedb.errors import Error
 
@@ -119,7 +119,8 @@ class Alarm:
 
     def _opened(self) -> tuple[int, int]:
         if self._pipe is None:
-            self._pipe = os.pipe()
+            with no_fork:
+                self._pipe = os.pipe()
             for fd in self._pipe:
                 os.set_blocking(fd, False)
         return self._pipe

@@ -251,7 +251,7 @@ class Delivery:
             # It is removed when the connection is gone; until then it is in no queue.
             del self._held[reader]
             self.cut_readers["slow"] += 1
-            log.info("a reader that took nothing was cut", peer=reader.connection.peer)
+            log.info("a reader that had no room for long was cut", peer=reader.connection.peer)
             reader.connection.abort()
 
     # --- those for whom nothing happens ----------------------------------------------------------------------------

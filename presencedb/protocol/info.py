@@ -108,7 +108,7 @@ METRICS: Final = _table(
         _gauge("watched_ids", "Users whom anybody watches."),
         _gauge("watch_bytes", "Memory of the index of those; an estimate where it is the one in Python."),
         _gauge("readers_behind", "Connections that follow or watch and have not been told everything yet."),
-        _counter("readers_cut", "Connections that were cut because they read changes too slowly, by reason.", label="reason"),
+        _counter("readers_cut", "Connections cut for reading changes too slowly, by reason.", label="reason"),
         _gauge("feed_events", "Changes kept for readers that come back."),
         _gauge("feed_bytes", "Memory of those."),
         _counter("feed_dropped_events", "Changes that left the feed for newer ones."),

@@ -1,6 +1,6 @@
 # The C face of `IdBatch`, for the kernel and the codec.
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 
 cdef extern from "presencedb/ids/_hash.h" nogil:
@@ -24,6 +24,7 @@ cdef extern from "presencedb/ids/_hash.h" nogil:
 cdef extern from "presencedb/ids/_ids.h" nogil:
     enum: IDS_OK
     enum: IDS_NO_MEMORY
+    enum: IDS_BAD_POSITION
 
     struct ids:
         size_t count, capacity
@@ -38,6 +39,7 @@ cdef extern from "presencedb/ids/_ids.h" nogil:
     int ids_append_int(ids *ids, uint64_t value)
     int ids_append_ints(ids *ids, const char *first, Py_ssize_t stride, size_t count)
     int ids_append_text(ids *ids, const char *text, size_t size)
+    int ids_take(ids *to, const ids *source, const uint32_t *positions, size_t count)
     int ids_hash(ids *ids, const hash_keys *keys)
 
 

@@ -5,7 +5,9 @@ The arrays are in `_ids.h`; here is what Python sees of them. No Python object i
 asks for it. The codec fills the arrays itself (`c`), and the kernel reads their hashes.
 """
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+)
 from cpython.long cimport PyLong_AsUnsignedLongLong, PyLong_CheckExact
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_CheckExact, PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 
@@ -128,6 +130,29 @@ cdef class IdBatch:
         if not 0 <= index < <Py_ssize_t>self.c.count:
             raise IndexError("batch index out of range")
         return self._object(<size_t>index)
+
+    def take(self, positions):
+        """The ids at these positions (an `array('I')`), in that order, as a batch of their own.
+
+        Raises:
+            IndexError: a position is past the end.
+            ValueError: not an array of that type.
+        """
+        cdef Py_buffer view
+        cdef IdBatch taken = IdBatch.__new__(IdBatch)
+        cdef int result
+        PyObject_GetBuffer(positions, &view, PyBUF_ND | PyBUF_FORMAT)
+        try:
+            if view.ndim != 1 or view.format != b"I":
+                raise ValueError("positions have the type code 'I'")
+            result = ids_take(&taken.c, &self.c, <const uint32_t *>view.buf, <size_t>view.shape[0])
+        finally:
+            PyBuffer_Release(&view)
+        if result == IDS_BAD_POSITION:
+            raise IndexError("batch index out of range")
+        if result != IDS_OK:
+            raise MemoryError
+        return taken
 
     @property
     def size_bytes(self):

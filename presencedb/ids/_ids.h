@@ -19,6 +19,7 @@ enum ids_result {
     IDS_BAD_SIZE = -2, /* a text of 0 or more than 255 bytes */
     IDS_BAD_UTF8 = -3,
     IDS_HAS_NUL = -4,
+    IDS_BAD_POSITION = -5,
 };
 
 struct ids {
@@ -141,6 +142,34 @@ static inline int ids_append_text(struct ids *ids, const char *text, size_t size
     memcpy(ids->texts + ids->texts_size, text, size);
     ids_put(ids, KIND_TEXT, (struct bits128){ids->texts_size, size});
     ids->texts_size += size;
+    return IDS_OK;
+}
+
+/* Appends the ids at `count` positions of another batch; with a position that it does not have, none of them. */
+static inline int ids_take(struct ids *to, const struct ids *from, const uint32_t *positions, size_t count) {
+    const bool texts = (from->kinds_seen & 1U << KIND_TEXT) != 0;
+    size_t text_bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (positions[i] >= from->count) {
+            return IDS_BAD_POSITION;
+        }
+        if (texts && from->kinds[positions[i]] == KIND_TEXT) {
+            text_bytes += (size_t)from->values[positions[i]].low;
+        }
+    }
+    if (ids_reserve(to, count) != IDS_OK || ids_reserve_texts(to, text_bytes) != IDS_OK) {
+        return IDS_NO_MEMORY;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t kind = from->kinds[positions[i]];
+        struct bits128 value = from->values[positions[i]];
+        if (kind == KIND_TEXT) {
+            memcpy(to->texts + to->texts_size, from->texts + value.high, (size_t)value.low);
+            value.high = to->texts_size;
+            to->texts_size += (size_t)value.low;
+        }
+        ids_put(to, kind, value);
+    }
     return IDS_OK;
 }
 

@@ -57,6 +57,19 @@ class IdBatch:
     def __getitem__(self, index: int) -> Id:
         return self._ids[index]
 
+    def take(self, positions: array[int]) -> IdBatch:
+        """The ids at these positions (an `array('I')`), in that order, as a batch of their own.
+
+        Raises:
+            IndexError: a position is past the end.
+            ValueError: not an array of that type.
+        """
+        view = memoryview(positions)
+        if view.ndim != 1 or view.format != "I":
+            raise ValueError("positions have the type code 'I'")
+        ids = self._ids
+        return IdBatch.of_canonical([ids[position] for position in view])
+
     @property
     def size_bytes(self) -> int:
         """Memory of the ids, about."""

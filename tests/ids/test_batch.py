@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Final, TypeAlias
 
 import pytest
@@ -80,3 +81,26 @@ def test_a_later_change_of_the_list_given_does_not_reach_the_batch(id_batch: Bat
     batch = id_batch(values)
     values[0] = "changed"
     assert batch[0] == 0
+
+
+@pytest.mark.parametrize("name", sorted(BATCHES))
+@given(ids=st.lists(strategies.ids(), min_size=1, max_size=40), data=st.data())
+def test_part_of_a_batch_is_a_batch_in_the_order_of_the_positions(name: str, ids: list[Id], data: st.DataObject) -> None:
+    positions = data.draw(st.lists(st.integers(0, len(ids) - 1), max_size=80))
+    taken = BATCHES[name](ids).take(array("I", positions))
+    assert list(taken) == [ids[position] for position in positions]
+    assert list(taken.take(array("I", range(len(taken))))) == list(taken)
+
+
+@pytest.mark.parametrize("positions", [[3], [0, 2**32 - 1], [2, 1, 0, 4]])
+def test_a_position_past_the_end_is_refused(id_batch: Batch, positions: list[int]) -> None:
+    with pytest.raises(IndexError):
+        id_batch([1, "a", 2]).take(array("I", positions))
+    with pytest.raises(IndexError):
+        id_batch([]).take(array("I", positions))
+
+
+@pytest.mark.parametrize("positions", [array("i", [0]), array("Q", [0]), array("d", [0.0]), b"\0\0\0\0"])
+def test_positions_of_another_type_are_refused(id_batch: Batch, positions: array[int]) -> None:
+    with pytest.raises(ValueError, match="positions have the type code 'I'"):
+        id_batch([1]).take(positions)

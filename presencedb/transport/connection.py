@@ -153,6 +153,7 @@ class Connection(asyncio.BufferedProtocol):
         self._high_water_bytes = high_water_bytes
         if self._transport is not None:
             self._transport.set_write_buffer_limits(high=high_water_bytes, low=low_water_bytes)
+            _limit_unsent(self._transport.get_extra_info("socket"), low_water_bytes)
 
     def charge(self, id_count: int) -> None:
         """Count work beyond that for the ids of a request, done for it, against this connection's share of the turn."""
@@ -337,3 +338,10 @@ def _tune(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+
+
+def _limit_unsent(sock: socket.socket, unsent_bytes: int) -> None:
+    """Let the kernel keep no more than about this of what it cannot send yet. By itself it takes megabytes for a peer that
+    does not read: memory that no figure of this process shows, and that all connections of the machine share."""
+    if sock.family in {socket.AF_INET, socket.AF_INET6} and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent_bytes)

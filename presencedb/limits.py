@@ -1,6 +1,6 @@
 """Every hard bound, by name, unit last, with its reason; the asserts at the end hold their relations.
 
-A limit that somebody may want to change is an option in `config.py`, with its default taken from here.
+A limit that somebody may want to change is an option in `config/`, with its default taken from here.
 """
 
 from __future__ import annotations
@@ -24,6 +24,20 @@ have been 2^53 + 1 before a writer in JavaScript rounded it, so from there on nu
 SLOT_BITS: Final = 14
 SLOT_COUNT: Final = 1 << SLOT_BITS
 """What a cluster places on nodes: the top 14 bits of an id's hash."""
+
+# --- the cluster -----------------------------------------------------------------------------------------------------
+MEMBERS_MAX: Final = 1024
+"""Nodes of a cluster. Ranking so many takes a fifth of a second, and leaves each 16 slots to tell them apart by."""
+REPLICAS_MAX: Final = 8
+OWNERS_MAX: Final = 2 * REPLICAS_MAX
+"""Nodes that a slot's writes go to, while it moves: old and new owners."""
+MEMBER_ID_BYTES_MAX: Final = 64
+MEMBER_TEXT_BYTES_MAX: Final = 320
+"""An address or another text about a member: the longest host name with its port, or path of a Unix socket, fits."""
+WEIGHT_DEFAULT: Final = 100
+WEIGHT_MAX: Final = 1000
+"""Ten bits, so that a logarithm of 54 bits times a weight fits 64."""
+EPOCH_MAX: Final = 2**63 - 1
 
 # --- time ------------------------------------------------------------------------------------------------------------
 TICK_MS_MIN: Final = 50
@@ -89,6 +103,13 @@ KEEPALIVE_PROBES: Final = 4
 TURN_REQUESTS_MAX: Final = 128
 TURN_IDS_MAX: Final = 10_000
 """What one connection gets done in one turn of the loop before the others have theirs; a single batch may go over it."""
+TURN_REQUEST_IDS: Final = 64
+"""What a request counts as there, beside its ids: reading and answering one takes about as long."""
+LOOP_TURN_IDS_MAX: Final = 3 * TURN_IDS_MAX
+"""What all connections together get done in one turn: with however many of them, a turn stays short."""
+SMALL_INPUT_BYTES: Final = 16 * KIB
+"""Who has sent no more than this since its last request was served goes before those who have sent more, where not all
+have their turn at once."""
 
 # --- the feed --------------------------------------------------------------------------------------------------------
 FEED_EVENTS_MAX: Final = 2_000_000
@@ -176,6 +197,8 @@ assert IDS_PER_FRAME_MAX < FRAME_BYTES_MAX, "an id takes at least a byte"
 assert SCAN_LIMIT_MAX * (ID_TEXT_BYTES_MAX + 2) < FRAME_BYTES_MAX, "the largest page of a scan fits a frame"
 assert FEED_FRAME_EVENTS_MAX * (ID_TEXT_BYTES_MAX + 40) < FRAME_BYTES_MAX, "the largest notification fits a frame"
 assert WRITE_LOW_WATER_BYTES < WRITE_HIGH_WATER_BYTES
+assert TURN_IDS_MAX <= LOOP_TURN_IDS_MAX
+assert SMALL_INPUT_BYTES < READ_BUFFER_BYTES, "who fills a whole read is not small"
 assert FEED_FRAME_EVENTS_MAX <= FEED_TURN_EVENTS_MAX <= FEED_UNTOLD_EVENTS_MAX < FEED_EVENTS_MAX
 assert EVENTS_LOW_WATER_BYTES < EVENTS_HIGH_WATER_BYTES <= WRITE_HIGH_WATER_BYTES
 assert WATCHED_IDS_MAX * (ID_TEXT_BYTES_MAX + 2) < FRAME_BYTES_MAX, "one frame names all the ids that a connection watches"

@@ -126,6 +126,50 @@ def test_a_cut_ends_a_stalled_connection_too(proxy: HostileProxy, client: socket
     wait_until(lambda: proxy.connection_count == 0)
 
 
+@pytest.mark.parametrize("direction", list(Direction.BOTH))
+@pytest.mark.parametrize("byte_count", [1, 3])
+def test_a_cut_after_some_bytes_lets_so_many_pass(
+    proxy: HostileProxy, client: socket.socket, direction: Direction, byte_count: int
+) -> None:
+    wait_until(lambda: proxy.connection_count == 1)
+    proxy.cut_after(byte_count, direction, reset=False)
+    client.sendall(b"12345")
+    if direction is Direction.TO_CLIENT:
+        assert received(client, 6) == b"12345"[:byte_count]
+    else:
+        assert received(client, 6) == b""  # what the server answers comes too late
+    wait_until(lambda: proxy.connection_count == 0)
+    with socket.create_connection(proxy.address, timeout=20) as second:
+        second.sendall(b"again")
+        assert received(second, 5) == b"again"
+
+
+def test_a_cut_after_some_bytes_may_be_a_reset(proxy: HostileProxy, client: socket.socket) -> None:
+    wait_until(lambda: proxy.connection_count == 1)
+    proxy.cut_after(3)
+    client.sendall(b"12345")
+    with pytest.raises(ConnectionResetError):
+        received(client, 6)
+
+
+def test_what_is_forgotten_stays_silent_until_it_is_cut(proxy: HostileProxy, client: socket.socket) -> None:
+    client.sendall(b"a")
+    assert received(client, 1) == b"a"
+    proxy.forget()
+    client.sendall(b"b")
+    with socket.create_connection(proxy.address, timeout=20) as second:
+        second.sendall(b"again")
+        assert received(second, 5) == b"again"
+    client.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        client.recv(1)
+    assert proxy.connection_count >= 1
+    proxy.cut()
+    client.settimeout(20)
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+
+
 def test_it_refuses_until_told_otherwise(proxy: HostileProxy) -> None:
     proxy.refuse()
     with pytest.raises(ConnectionResetError), socket.create_connection(proxy.address, timeout=20) as refused:
@@ -134,6 +178,16 @@ def test_it_refuses_until_told_otherwise(proxy: HostileProxy) -> None:
     with socket.create_connection(proxy.address, timeout=20) as client:
         client.sendall(b"a")
         assert received(client, 1) == b"a"
+
+
+def test_without_a_target_a_client_is_reset_until_there_is_one(echo: tuple[str, int]) -> None:
+    with HostileProxy(None) as proxy:
+        with pytest.raises(ConnectionResetError), socket.create_connection(proxy.address, timeout=20) as early:
+            early.recv(1)
+        proxy.target = echo
+        with socket.create_connection(proxy.address, timeout=20) as client:
+            client.sendall(b"a")
+            assert received(client, 1) == b"a"
 
 
 def test_a_server_that_is_gone_resets_the_client() -> None:

@@ -1,0 +1,1 @@
+"""The examples as real processes, against a real node and the real thing at the other end."""

@@ -1,0 +1,23 @@
+from array import array
+from collections.abc import Sequence
+
+from presencedb.ids import IdBatch
+from presencedb.placement.owners import OwnerTable
+from presencedb.placement.ranks import Side
+from presencedb.placement.split import Part
+
+def rank_members(members: Sequence[tuple[str, int]], depth: int) -> bytes: ...
+def join_owners(old: Side, new: Side) -> bytes: ...
+def owner_bitmaps(cells: bytes, depth: int, member_count: int) -> bytes: ...
+def split_reads(
+    batch: IdBatch,
+    seed: int,
+    table: OwnerTable,
+    rank: int = 0,
+    positions: array[int] | None = None,
+    *,
+    mask: bytes | None = None,
+) -> list[Part]: ...
+def split_writes(batch: IdBatch, seed: int, table: OwnerTable, *, mask: bytes | None = None) -> list[Part]: ...
+def merge_statuses(into: bytearray, positions: array[int], part: bytes) -> array[int]: ...
+def merge_times(into: array[int], positions: array[int], part: array[int]) -> None: ...

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, binding=True
-"""The reading half of the codec, compiled: requests from the receive buffer straight into an `IdBatch`.
+"""What a server reads, compiled: requests from the receive buffer straight into an `IdBatch`.
 
 `codec_python.py` is its twin and says what is right. A frame of the usual shape (see `_wire.h`) is read here; any other is
 cut out and handed to the twin, so that there is one place that judges what is odd, and one wording of every error.
@@ -9,13 +9,16 @@ ids: one call of the engine for the lot, with the table's memory fetched ahead. 
 encodes an answer to each.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memcpy, memmove
+from libc.string cimport memcmp
 
 from presencedb.ids._batch cimport IdBatch, ids
+from presencedb.protocol._inbox cimport (
+    INBOX_BAD, INBOX_FRAME, INBOX_MORE, INBOX_NO_MEMORY, WIRE_OK, inbox, inbox_free, inbox_look, inbox_tidy, inbox_wire,
+    take_frame, take_in, wire,
+)
 
 from presencedb.errors import BadRequest, TooLarge
 from presencedb.limits import FRAME_BYTES_MAX, IDS_PER_FRAME_MAX, RUN_IDS_MAX
@@ -25,18 +28,7 @@ from presencedb.protocol.messages import Malformed, Request
 
 
 cdef extern from "presencedb/protocol/_wire.h" nogil:
-    enum: WIRE_OK
-    enum: WIRE_MORE
-    enum: WIRE_ODD
-    enum: WIRE_NO_MEMORY
     enum: SCAN_DONE
-    enum: SCAN_MORE
-    enum: SCAN_BAD
-    enum: SCAN_NO_MEMORY
-
-    struct wire:
-        const uint8_t *at
-        const uint8_t *end
 
     struct wire_call:
         int64_t msgid
@@ -50,7 +42,6 @@ cdef extern from "presencedb/protocol/_wire.h" nogil:
     int wire_head(wire *wire, wire_call *call)
     int wire_ids(wire *wire, ids *ids, uint32_t count_max)
     scan scan_new()
-    void scan_start(scan *scan)
     void scan_free(scan *scan)
     int scan_on(scan *scan, const uint8_t *data, size_t size, uint32_t depth_max)
 
@@ -65,7 +56,6 @@ cdef enum:
     NOTIFICATION = -1
     # Of an answer without the statuses: array of 4, kind, msgid of up to 5 bytes, nil, a number or head of up to 5.
     ANSWER_BYTES_MAX = 13
-    KEPT_BYTES_MAX = 65536
     ID_COUNT_MAX = 100_000
 
 cdef uint32_t DEPTH_MAX = codec_python.DEPTH_MAX
@@ -179,29 +169,16 @@ cdef class Run:
 cdef class ServerDecoder:
     """Bytes from a client -> requests. The same as its twin, and faster."""
 
-    cdef uint8_t *data
-    cdef size_t start, end, capacity
-    cdef scan scan
-    cdef bint partial  # the frame at `start` is not all there; `scan` has seen what is
+    cdef inbox inbox
     cdef object broken  # what ended the stream
 
     def __dealloc__(self):
-        free(self.data)
-        scan_free(&self.scan)
+        inbox_free(&self.inbox)
 
     def feed(self, data):
         """Take bytes as they came, in pieces of any size. They are copied."""
-        cdef Py_buffer view
-        if self.broken is not None:
-            return
-        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-        try:
-            if view.len > 0:
-                self._reserve(<size_t>view.len)
-                memcpy(self.data + self.end, view.buf, <size_t>view.len)
-                self.end += <size_t>view.len
-        finally:
-            PyBuffer_Release(&view)
+        if self.broken is None:
+            take_in(&self.inbox, data)
 
     def next_message(self, Py_ssize_t frame_count_max=1):
         """The next request, what is wrong with the next frame, or None while there is no whole frame.
@@ -211,46 +188,18 @@ cdef class ServerDecoder:
         cdef object message = None
         if self.broken is not None:
             return self.broken
-        if self.start == self.end:
-            self._tidy()
+        if self.inbox.start == self.inbox.end:
+            inbox_tidy(&self.inbox)
             return None
-        if not self.partial:
+        if not self.inbox.partial:
             message = self._read_usual(frame_count_max)
         if message is None:
-            message = self._read_odd()
+            message = self._read_odd(frame_count_max)
         return message
-
-    cdef int _reserve(self, size_t more) except -1:
-        cdef size_t size = self.end - self.start
-        cdef size_t capacity
-        cdef uint8_t *grown
-        if self.end + more <= self.capacity:
-            return 0
-        if self.start > 0:
-            memmove(self.data, self.data + self.start, size)
-            self.start = 0
-            self.end = size
-        if size + more > self.capacity:
-            capacity = max(2 * self.capacity, size + more)
-            grown = <uint8_t *>realloc(self.data, capacity)
-            if grown == NULL:
-                raise MemoryError
-            self.data = grown
-            self.capacity = capacity
-        return 0
-
-    cdef int _tidy(self) except -1:
-        """All is read: begin again at the front, and give back what a rare large frame needed."""
-        self.start = self.end = 0
-        if self.capacity > KEPT_BYTES_MAX:
-            free(self.data)
-            self.data = NULL
-            self.capacity = 0
-        return 0
 
     cdef object _read_usual(self, Py_ssize_t frame_count_max):
         """The calls of the usual shape from `start` on, as one request; None where the first frame is of another."""
-        cdef wire reader = wire(at=self.data + self.start, end=self.data + self.end)
+        cdef wire reader = inbox_wire(&self.inbox)
         cdef wire_call call
         cdef IdBatch batch = IdBatch.__new__(IdBatch)
         cdef Run run = None
@@ -273,12 +222,12 @@ cdef class ServerDecoder:
                 after = self._read_after_ids(command, &reader)
                 if after is None:
                     break
-            if <size_t>(reader.at - self.data) - self.start > FRAME_BYTES:
+            if <size_t>(reader.at - self.inbox.data) - self.inbox.start > FRAME_BYTES:
                 batch.c.count = ids_before
                 break
             frame_count += 1
             of_run = command
-            self.start = <size_t>(reader.at - self.data)
+            self.inbox.start = <size_t>(reader.at - self.inbox.data)
             if msgid is None and call.msgid != NOTIFICATION:
                 msgid = call.msgid
             if command >= RUN_COMMANDS or call.param_count == 2:
@@ -307,30 +256,28 @@ cdef class ServerDecoder:
         reader.at += size
         return after
 
-    cdef object _read_odd(self):
-        """The frame at `start` by the twin; None while it is not all there."""
-        cdef int result
-        cdef bytes data
-        if not self.partial:
-            scan_start(&self.scan)
-            self.partial = True
-        result = scan_on(&self.scan, self.data + self.start, self.end - self.start, DEPTH_MAX)
-        if result == SCAN_NO_MEMORY:
-            raise MemoryError
-        if result == SCAN_BAD:
-            return self._break_off(BadRequest(codec_python.NOT_MESSAGEPACK))
-        if (self.scan.at if result == SCAN_DONE else self.end - self.start) > FRAME_BYTES:
-            return self._break_off(TooLarge(codec_python.FRAME_TOO_LARGE))
-        if result == SCAN_MORE:
+    cdef object _read_odd(self, Py_ssize_t frame_count_max):
+        """The frame at `start` by the twin, unless it just came in pieces; None while it is not all there."""
+        cdef size_t size = 0
+        cdef bint in_pieces = self.inbox.partial
+        cdef object message = None
+        cdef int result = inbox_look(&self.inbox, FRAME_BYTES, DEPTH_MAX, &size)
+        if result == INBOX_MORE:
             return None
-        data = PyBytes_FromStringAndSize(<char *>self.data + self.start, <Py_ssize_t>self.scan.at)
-        self.start += self.scan.at
-        self.partial = False
-        return codec_python.read_frame(data)
+        if result == INBOX_NO_MEMORY:
+            raise MemoryError
+        if result != INBOX_FRAME:
+            not_messagepack = result == INBOX_BAD
+            return self._break_off(
+                BadRequest(codec_python.NOT_MESSAGEPACK) if not_messagepack else TooLarge(codec_python.FRAME_TOO_LARGE)
+            )
+        if in_pieces:
+            message = self._read_usual(frame_count_max)
+        return codec_python.read_frame(take_frame(&self.inbox, size)) if message is None else message
 
     cdef object _break_off(self, error):
-        cdef size_t size = min(self.end - self.start, <size_t>codec_python.HEAD_BYTES_MAX)
-        cdef bytes head = PyBytes_FromStringAndSize(<char *>self.data + self.start, <Py_ssize_t>size)
+        cdef size_t size = min(self.inbox.end - self.inbox.start, <size_t>codec_python.HEAD_BYTES_MAX)
+        cdef bytes head = PyBytes_FromStringAndSize(<char *>self.inbox.data + self.inbox.start, <Py_ssize_t>size)
         self.broken = Malformed(codec_python.peek(head)[1], error, fatal=True)
-        self._tidy()
+        inbox_tidy(&self.inbox)
         return self.broken

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, binding=True
-"""The hot part of what is written, compiled: columns and arrays of integers straight into the bytes of one frame.
+"""The hot part of what is written, compiled: columns and batches of ids straight into the bytes of one frame.
 
 `encoder_python.py` has the twins and says what is right. A frame is measured first and then written into bytes of just its
 size; no Python object is made for a change or an id.
@@ -9,11 +9,10 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBuffer_Release, PyObject_G
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from presencedb.ids._batch cimport IdBatch, ids
-
-from array import array
+from presencedb.ids._batch cimport IDS_OK, IdBatch, ids, ids_take
 
 from presencedb.protocol import encoder_python, messages
 
@@ -22,9 +21,11 @@ cdef extern from "presencedb/protocol/_write.h" nogil:
     size_t size_of_uint(uint64_t value)
     size_t size_of_array(size_t count)
     size_t size_of_text(size_t size)
+    size_t size_of_id(const ids *ids, size_t index)
     uint8_t *put_uint(uint8_t *at, uint64_t value)
     uint8_t *put_array(uint8_t *at, size_t count)
     uint8_t *put_text(uint8_t *at, const char *text, size_t size)
+    uint8_t *put_id(uint8_t *at, const ids *ids, size_t index)
 
 
 cdef extern from "presencedb/protocol/_presence.h" nogil:
@@ -49,7 +50,6 @@ cdef extern from "presencedb/protocol/_presence.h" nogil:
     void presence_put(uint8_t *at, size_t size, const presence *presence, const char *cursor, size_t cursor_size)
 
 
-cdef object ARRAY = array
 cdef object ENCODE_VALUE = encoder_python.encode_value
 cdef object REQUEST = messages.REQUEST
 cdef presence_mark KNOWN_MARKS[256]
@@ -124,21 +124,14 @@ cdef bytes write_presence(str cursor, const presence *told):
 
 def encode_request(msgid, str method not None, params not None):
     """A request frame; `encoder_python.encode_request` says what it takes."""
-    cdef Py_buffer view
-    if not params or type(params[0]) is not ARRAY or params[0].typecode != "Q":
+    if not params or not isinstance(params[0], IdBatch):
         return ENCODE_VALUE((REQUEST, msgid, method, params))
-    take_column(params[0], &view, b"Q")
-    try:
-        rest = b"".join([ENCODE_VALUE(param) for param in params[1:]])
-        return write_request(msgid, method, len(params), <const uint64_t *>view.buf, <size_t>view.shape[0], rest)
-    finally:
-        PyBuffer_Release(&view)
+    rest = b"".join([ENCODE_VALUE(param) for param in params[1:]])
+    return write_request(msgid, method, len(params), &(<IdBatch>params[0]).c, rest)
 
 
-cdef bytes write_request(
-    uint32_t msgid, str method, size_t param_count, const uint64_t *integers, size_t count, bytes rest
-):
-    """A request whose first parameter are these integers; the others are written already."""
+cdef bytes write_request(uint32_t msgid, str method, size_t param_count, const ids *batch, bytes rest):
+    """A request whose first parameter are these ids; the others are written already."""
     cdef Py_ssize_t method_size
     cdef const char *method_text = PyUnicode_AsUTF8AndSize(method, &method_size)
     cdef size_t rest_size = <size_t>PyBytes_GET_SIZE(rest)
@@ -146,16 +139,48 @@ cdef bytes write_request(
     cdef size_t index
     cdef uint8_t *at
     cdef bytes frame
-    size += size_of_array(param_count) + size_of_array(count) + rest_size
-    for index in range(count):
-        size += size_of_uint(integers[index])
+    size += size_of_array(param_count) + size_of_array(batch.count) + rest_size
+    for index in range(batch.count):
+        size += size_of_id(batch, index)
     frame = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
     at = <uint8_t *>PyBytes_AS_STRING(frame)
     at[0] = 0x94
     at[1] = 0x00
     at = put_text(put_uint(at + 2, msgid), method_text, <size_t>method_size)
-    at = put_array(put_array(at, param_count), count)
-    for index in range(count):
-        at = put_uint(at, integers[index])
+    at = put_array(put_array(at, param_count), batch.count)
+    for index in range(batch.count):
+        at = put_id(at, batch, index)
     memcpy(at, PyBytes_AS_STRING(rest), rest_size)
     return frame
+
+
+def cut_ids(IdBatch batch not None, size_t count_max, size_t bytes_max):
+    """A batch in parts that fit a frame; `encoder_python.cut_ids` says how."""
+    cdef list parts = []
+    cdef size_t start = 0, index = 0, bytes_used = 0, size
+    for index in range(batch.c.count):
+        size = size_of_id(&batch.c, index)
+        if index > start and (bytes_used + size > bytes_max or index - start == count_max):
+            parts.append(part_of(batch, start, index))
+            start = index
+            bytes_used = 0
+        bytes_used += size
+    if batch.c.count > 0:
+        parts.append(batch if start == 0 else part_of(batch, start, batch.c.count))
+    return parts
+
+
+cdef IdBatch part_of(IdBatch batch, size_t start, size_t stop):
+    cdef IdBatch part = IdBatch.__new__(IdBatch)
+    cdef size_t index
+    cdef int result
+    cdef uint32_t *positions = <uint32_t *>malloc((stop - start) * sizeof(uint32_t))
+    if positions == NULL:
+        raise MemoryError
+    for index in range(start, stop):
+        positions[index - start] = <uint32_t>index
+    result = ids_take(&part.c, &batch.c, positions, stop - start)
+    free(positions)
+    if result != IDS_OK:
+        raise MemoryError
+    return part

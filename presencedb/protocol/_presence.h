@@ -5,7 +5,6 @@
 #ifndef PRESENCEDB_PRESENCE_H
 #define PRESENCEDB_PRESENCE_H
 
-#include "presencedb/ids/_ids.h"
 #include "presencedb/protocol/_write.h"
 
 #define PRESENCE_REASON_BYTES 16
@@ -30,32 +29,6 @@ enum presence_result { PRESENCE_OK = 0, PRESENCE_BAD_POSITION = 1, PRESENCE_BAD_
 
 static const uint8_t PRESENCE_HEAD[] = {0x93, 0x02, 0xA8, 'p', 'r', 'e', 's', 'e', 'n', 'c', 'e', 0x92};
 
-static inline size_t presence_size_of_id(const struct ids *ids, size_t index) {
-    switch (ids->kinds[index]) {
-    case KIND_TEXT:
-        return size_of_text((size_t)ids->values[index].low);
-    case KIND_UUID:
-        return size_of_text(UUID_TEXT_BYTES);
-    default:
-        return size_of_uint(ids->values[index].low);
-    }
-}
-
-static inline uint8_t *presence_put_id(uint8_t *at, const struct ids *ids, size_t index) {
-    const struct bits128 value = ids->values[index];
-    switch (ids->kinds[index]) {
-    case KIND_TEXT:
-        return put_text(at, ids->texts + value.high, (size_t)value.low);
-    case KIND_UUID: {
-        char text[UUID_TEXT_BYTES];
-        uuid_write(value, text);
-        return put_text(at, text, UUID_TEXT_BYTES);
-    }
-    default:
-        return put_uint(at, value.low);
-    }
-}
-
 /* How many bytes the notification takes; or the first position that is wrong, in `bad`. */
 static inline int presence_measure(const struct presence *presence, size_t cursor_size, size_t *size, size_t *bad) {
     const struct ids *ids = presence->ids;
@@ -70,7 +43,7 @@ static inline int presence_measure(const struct presence *presence, size_t curso
         if (mark->reason_size == 0) {
             return PRESENCE_BAD_MARK;
         }
-        sum += 2 + presence_size_of_id(ids, index) + size_of_int(presence->times_ms[index]) + mark->reason_size;
+        sum += 2 + size_of_id(ids, index) + size_of_int(presence->times_ms[index]) + mark->reason_size;
     }
     *size = sum;
     return PRESENCE_OK;
@@ -87,7 +60,7 @@ static inline void presence_put(uint8_t *at, size_t size, const struct presence 
         const size_t index = presence->positions == NULL ? i : presence->positions[i];
         const struct presence_mark *mark = &presence->known[presence->marks[index]];
         *at = 0x94;
-        at = presence_put_id(at + 1, presence->ids, index);
+        at = put_id(at + 1, presence->ids, index);
         *at = mark->online;
         at = put_int(at + 1, presence->times_ms[index]);
         /* One store of a fixed size where there is room; what goes over the end of the reason is overwritten next. */

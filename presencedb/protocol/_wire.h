@@ -1,8 +1,10 @@
-/* MessagePack as requests use it, read straight from the receive buffer. Every read is held against the end first.
+/* MessagePack as the calls with many ids use it, read straight from the receive buffer. Every read is held against the end
+ * first.
  *
  * Two ways lead through a frame. `wire_head` and `wire_ids` take the usual calls, `[0, msgid, method, [ids ...]]` and
- * `[2, method, [ids ...]]`, and put the ids where the table will look for them. Whatever is not of that shape they call odd,
- * without judging it; `scan` then finds where the frame ends, and the slow way through Python says what is wrong with it.
+ * `[2, method, [ids ...]]`, and put the ids where the table will look for them; `wire_answer` and the columns after it take
+ * the answers `[1, msgid, nil, [values ...]]`. Whatever is not of that shape they call odd, without judging it; `scan` then
+ * finds where the frame ends, and the slow way through Python says what is wrong with it.
  */
 #ifndef PRESENCEDB_WIRE_H
 #define PRESENCEDB_WIRE_H
@@ -183,6 +185,71 @@ static inline int wire_ids(struct wire *wire, struct ids *ids, uint32_t count_ma
         ids->texts_size = texts_before;
     }
     return result;
+}
+
+/* Everything before the result of an answer without an error. */
+static inline int wire_answer(struct wire *wire, uint32_t *msgid) {
+    uint64_t value = 0;
+    if ((size_t)(wire->end - wire->at) < 4) {
+        return WIRE_MORE;
+    }
+    if (wire->at[0] != 0x94 || wire->at[1] != 0x01) {
+        return WIRE_ODD;
+    }
+    wire->at += 2;
+    const int result = wire_uint(wire, &value);
+    if (result != WIRE_OK) {
+        return result;
+    }
+    if (wire->at == wire->end) {
+        return WIRE_MORE;
+    }
+    if (value > UINT32_MAX || *wire->at != 0xC0) {
+        return WIRE_ODD;
+    }
+    wire->at++;
+    *msgid = (uint32_t)value;
+    return WIRE_OK;
+}
+
+/* The head of an array whose values may be all there: what is not there yet cannot make us ask for memory. */
+static inline int wire_column(struct wire *wire, uint32_t *count) {
+    const int result = wire_array(wire, count);
+    return result == WIRE_OK && *count > (size_t)(wire->end - wire->at) ? WIRE_MORE : result;
+}
+
+/* `count` values that are false, true or nil, to a `Status` byte each; `wire_column` has seen to it that they are there. */
+static inline int wire_statuses(struct wire *wire, uint8_t *statuses, uint32_t count) {
+    const uint8_t *at = wire->at;
+    uint8_t other = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint8_t status = at[i] ^ 0xC2; /* c2 false, c3 true, c0 nil; others, the unused c1 among them, are above 2 */
+        statuses[i] = status;
+        other |= status > 2;
+    }
+    wire->at += count;
+    return other ? WIRE_ODD : WIRE_OK;
+}
+
+/* `count` moments from 0 to 2^63-1, or nil, which becomes -1. */
+static inline int wire_times(struct wire *wire, int64_t *times, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t value = 0;
+        if (wire->at < wire->end && *wire->at == 0xC0) {
+            wire->at++;
+            times[i] = -1;
+            continue;
+        }
+        const int result = wire_uint(wire, &value);
+        if (result != WIRE_OK) {
+            return result;
+        }
+        if (value > INT64_MAX) {
+            return WIRE_ODD;
+        }
+        times[i] = (int64_t)value;
+    }
+    return WIRE_OK;
 }
 
 /* Finds the end of one value, in pieces: `at` is how far it got, `left` how many values each open array or map still wants. */

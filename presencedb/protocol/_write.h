@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "presencedb/ids/_ids.h"
+
 /* `size` bytes of a number, big endian: 1, 2, 4 or 8. */
 static inline uint8_t *put_big_endian(uint8_t *at, uint64_t value, int size) {
     for (int i = 0; i < size; i++) {
@@ -91,6 +93,33 @@ static inline uint8_t *put_text(uint8_t *at, const char *text, size_t size) {
     }
     memcpy(at, text, size);
     return at + size;
+}
+
+/* An id of a batch. */
+static inline size_t size_of_id(const struct ids *ids, size_t index) {
+    switch (ids->kinds[index]) {
+    case KIND_TEXT:
+        return size_of_text((size_t)ids->values[index].low);
+    case KIND_UUID:
+        return size_of_text(UUID_TEXT_BYTES);
+    default:
+        return size_of_uint(ids->values[index].low);
+    }
+}
+
+static inline uint8_t *put_id(uint8_t *at, const struct ids *ids, size_t index) {
+    const struct bits128 value = ids->values[index];
+    switch (ids->kinds[index]) {
+    case KIND_TEXT:
+        return put_text(at, ids->texts + value.high, (size_t)value.low);
+    case KIND_UUID: {
+        char text[UUID_TEXT_BYTES];
+        uuid_write(value, text);
+        return put_text(at, text, UUID_TEXT_BYTES);
+    }
+    default:
+        return put_uint(at, value.low);
+    }
 }
 
 /* A response without an error, up to its result, which is to follow. */

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Final
 
 from presencedb.implementation import COMPILED, PYTHON, compiled_module
-from presencedb.protocol.codec_python import ClientDecoder
 from presencedb.protocol.encoder_python import (
     encode_error,
     encode_gap,
@@ -14,20 +13,23 @@ from presencedb.protocol.encoder_python import (
 )
 
 if TYPE_CHECKING:
-    from presencedb.protocol.codec_python import ServerDecoder
-    from presencedb.protocol.encoder_python import encode_presence, encode_request
+    from presencedb.protocol.codec_python import ClientDecoder, ServerDecoder
+    from presencedb.protocol.encoder_python import cut_ids, encode_presence, encode_request
 
     IMPLEMENTATION: Final[str] = PYTHON
 else:
     _reader = compiled_module("presencedb.protocol._codec")
+    _answers = compiled_module("presencedb.protocol._answers")
     _writer = compiled_module("presencedb.protocol._encoder")
-    if _reader is None or _writer is None:
-        from presencedb.protocol.codec_python import ServerDecoder
-        from presencedb.protocol.encoder_python import encode_presence, encode_request
+    if _reader is None or _answers is None or _writer is None:
+        from presencedb.protocol.codec_python import ClientDecoder, ServerDecoder
+        from presencedb.protocol.encoder_python import cut_ids, encode_presence, encode_request
 
         IMPLEMENTATION = PYTHON
     else:
         ServerDecoder = _reader.ServerDecoder
+        ClientDecoder = _answers.ClientDecoder
+        cut_ids = _writer.cut_ids
         encode_presence = _writer.encode_presence
         encode_request = _writer.encode_request
         IMPLEMENTATION = COMPILED
@@ -36,6 +38,7 @@ __all__ = [
     "IMPLEMENTATION",
     "ClientDecoder",
     "ServerDecoder",
+    "cut_ids",
     "encode_error",
     "encode_gap",
     "encode_notification",

@@ -7,7 +7,9 @@ itself: an error in one is answered and the next is read, unless the stream itse
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
+from types import NoneType
 from typing import Any, Final, NoReturn
 
 import msgpack
@@ -16,6 +18,7 @@ from presencedb.errors import BadRequest, Error, ProtocolError, TooLarge, Unknow
 from presencedb.limits import FRAME_BYTES_MAX, KIB, METHOD_BYTES_MAX, MSGID_MAX
 from presencedb.protocol.commands import COMMANDS, Command, Params, read_params
 from presencedb.protocol.messages import NOTIFICATION, REQUEST, RESPONSE, Malformed, Notification, Request, Response
+from presencedb.states import Status
 
 HEAD_BYTES_MAX: Final = 24
 """Enough of a frame to make out its kind and msgid, in the longest form of each."""
@@ -32,6 +35,11 @@ _GUARDED_CONTAINERS_MAX: Final = 8
 in memory, so a frame above `_GUARDED_FRAME_BYTES` is refused at the ninth instead of after four million."""
 _MAP_PAIRS_MAX: Final = 64 * KIB
 """Where the unpacker gives up on a map, long before it costs time. How many options a request may have is another matter."""
+
+_STATUS_OF: Final = {False: Status.OFFLINE, True: Status.ONLINE, None: Status.UNKNOWN}
+_BOOL_OR_NONE: Final[set[type]] = {bool, NoneType}
+_INT_OR_NONE: Final[set[type]] = {int, NoneType}
+_TIME_MS_MAX: Final = 2**63 - 1
 
 
 class Framer:
@@ -263,8 +271,17 @@ def peek(head: bytes | bytearray) -> tuple[int | None, int | None]:
 class ClientDecoder:
     """Bytes from a server -> responses and notifications."""
 
-    def __init__(self) -> None:
+    def __init__(self, columns: dict[int, str]) -> None:
+        """Begin.
+
+        Args:
+            columns: the requests whose answers are to come as columns: the method (one of `COLUMN_METHODS`) by msgid. An
+                answer takes its own out. `status` is answered by `bytes` then, one `Status` each, and `last_seen` by an
+                `array('q')`, Unix milliseconds from 0 on, or -1 for nil. An answer of another shape becomes a
+                ProtocolError in its place.
+        """
         self._framer = Framer()
+        self._columns = columns
         self.feed = self._framer.feed
 
     def next_message(self) -> Response | Notification | None:
@@ -276,9 +293,51 @@ class ClientDecoder:
         """
         try:
             frame = self._framer.next_frame()
-            return None if frame is None else _read_answer(msgpack.unpackb(frame))
-        except (TooLarge, BadRequest, ValueError) as error:
-            raise self._framer.break_off(ProtocolError(f"the server's answer is not understood: {error}")) from None
+            return None if frame is None else read_answer(frame, self._columns)
+        except ProtocolError as error:
+            raise self._framer.break_off(error) from None
+        except (TooLarge, BadRequest) as error:
+            raise self._framer.break_off(not_understood(error)) from None
+
+
+def not_understood(error: Exception) -> ProtocolError:
+    """What a client says of a stream that it cannot read."""
+    return ProtocolError(f"the server's answer is not understood: {error}")
+
+
+def read_answer(frame: bytes | bytearray, columns: dict[int, str]) -> Response | Notification:
+    """The message in a whole frame; `ClientDecoder` says what `columns` are.
+
+    Raises:
+        ProtocolError: it is neither a response nor a notification.
+    """
+    try:
+        message = _read_answer(msgpack.unpackb(frame))
+    except (BadRequest, ValueError) as error:
+        raise not_understood(error) from None
+    if not isinstance(message, Response) or not columns or (method := columns.pop(message.msgid, None)) is None:
+        return message
+    if message.error is None:
+        try:
+            message.result = _read_statuses(message.result) if method == "status" else _read_times(message.result)
+        except ValueError:
+            message.error = ProtocolError(f"the server answered {method} with something that is not an array of its values")
+            message.result = None
+    return message
+
+
+def _read_statuses(result: Any) -> bytes:
+    if type(result) is not list or not set(map(type, result)) <= _BOOL_OR_NONE:
+        raise ValueError
+    return bytes(map(_STATUS_OF.__getitem__, result))
+
+
+def _read_times(result: Any) -> array[int]:
+    if type(result) is not list or not set(map(type, result)) <= _INT_OR_NONE:
+        raise ValueError
+    if any(time_ms is not None and not 0 <= time_ms <= _TIME_MS_MAX for time_ms in result):
+        raise ValueError
+    return array("q", [-1 if time_ms is None else time_ms for time_ms in result])
 
 
 def _read_answer(message: Any) -> Response | Notification:

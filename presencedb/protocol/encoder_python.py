@@ -26,10 +26,29 @@ encode_value: Callable[[Any], bytes] = msgpack.Packer().pack
 
 
 def encode_request(msgid: int, method: str, params: Sequence[Any]) -> bytes:
-    """A request frame. Ids may come first as an array of unsigned 64-bit integers (`array('Q')`)."""
-    if params and type(params[0]) is array and params[0].typecode == "Q":
-        params = (params[0].tolist(), *params[1:])
+    """A request frame. Ids, which come first, may be an `IdBatch`."""
+    if params and isinstance(params[0], IdBatch):
+        params = (list(params[0]), *params[1:])
     return encode_value((REQUEST, msgid, method, params))
+
+
+def cut_ids(batch: IdBatch, count_max: int, bytes_max: int) -> list[IdBatch]:
+    """A batch in parts, in order, of at most so many ids that take at most so many bytes in a frame.
+
+    One that fits is given back itself, and an empty one is no part.
+    """
+    ids = list(batch)
+    parts: list[IdBatch] = []
+    start = bytes_used = 0
+    for index, user_id in enumerate(ids):
+        size = len(encode_value(user_id))
+        if index > start and (bytes_used + size > bytes_max or index - start == count_max):
+            parts.append(IdBatch.of_canonical(ids[start:index]))
+            start, bytes_used = index, 0
+        bytes_used += size
+    if ids:
+        parts.append(IdBatch.of_canonical(ids[start:]) if start else batch)
+    return parts
 
 
 def encode_notification(method: str, params: Sequence[Any]) -> bytes:

@@ -16,6 +16,9 @@ REQUEST: Final = 0
 RESPONSE: Final = 1
 NOTIFICATION: Final = 2
 
+COLUMN_METHODS: Final = frozenset({"status", "last_seen"})
+"""Methods that are answered with a value for each id, so that a client can have the answer as a column."""
+
 
 class Run(Protocol):
     """Several frames of one client that asked the same of other ids, served as one request."""

@@ -23,7 +23,7 @@ from presencedb.protocol.codec import (
     encode_statuses,
     encode_watched,
 )
-from presencedb.protocol.messages import Malformed, Notification, Request, Response
+from presencedb.protocol.messages import COLUMN_METHODS, Malformed, Notification, Request, Response
 
 
 class ServerSession:
@@ -176,16 +176,27 @@ class ServerSession:
 class ClientSession:
     """The client's end: numbers requests, and tells which response belongs to which."""
 
-    def __init__(self) -> None:
-        self._decoder = ClientDecoder()
+    def __init__(self, *, columns: bool = False) -> None:
+        """Begin a session.
+
+        Args:
+            columns: the results of `status` and `last_seen` come as columns, without an object for each id: `bytes` with one
+                `Status` each, and an `array('q')` of Unix milliseconds, -1 for nil. One of another shape comes as a
+                ProtocolError, as if it were the server's answer.
+        """
+        self._columns: dict[int, str] = {}
+        self._as_columns = columns
+        self._decoder = ClientDecoder(self._columns)
         self._next_msgid = 0
         self._out: list[bytes] = []
 
     def request(self, method: str, params: Sequence[Any]) -> int:
-        """Queue a request; returns its msgid."""
+        """Queue a request, whose ids may be an `IdBatch`; returns its msgid."""
         msgid = self._next_msgid
         self._next_msgid = (msgid + 1) & MSGID_MAX
         self._out.append(encode_request(msgid, method, params))
+        if self._as_columns and method in COLUMN_METHODS:
+            self._columns[msgid] = method
         return msgid
 
     def notify(self, method: str, params: Sequence[Any]) -> None:

@@ -71,9 +71,9 @@ def serve(pieces: Iterable[bytes], session: ServerSession | None = None) -> Serv
     return served
 
 
-def receive(pieces: Iterable[bytes]) -> Received:
+def receive(pieces: Iterable[bytes], session: ClientSession | None = None) -> Received:
     """Feed a client's session and take its messages after every piece, until it refuses the stream."""
-    session = ClientSession()
+    session = session or ClientSession()
     received = Received()
     for piece in pieces:
         session.receive_data(piece)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from array import array
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -55,6 +56,7 @@ def test_the_compiled_encoders_are_what_runs() -> None:
     compiled = importlib.import_module("presencedb.protocol._encoder")
     assert codec.encode_presence is compiled.encode_presence
     assert codec.encode_request is compiled.encode_request
+    assert codec.cut_ids is compiled.cut_ids
 
 
 # --- presence --------------------------------------------------------------------------------------------------------
@@ -161,39 +163,71 @@ def test_columns_of_another_kind_are_refused(encoder: Any) -> None:
 @given(
     msgid=frames.msgids(),
     method=TEXTS,
-    ids=st.lists(st.one_of(strategies.integers32(), strategies.integers64(), st.integers(0, 300)), max_size=40),
+    ids=st.lists(st.one_of(strategies.ids(), st.integers(0, 300)), max_size=40),
     rest=st.lists(st.one_of(TEXTS, st.none(), st.dictionaries(TEXTS, st.integers(0, 2**40), max_size=3)), max_size=2),
 )
 @example(msgid=0, method="status", ids=[], rest=[])
 @example(msgid=1, method="heartbeat", ids=[2**bits - step for bits in (7, 8, 16, 32, 64) for step in (1,)], rest=[{}])
-def test_an_array_of_integers_is_written_as_a_list_of_them(
-    encoder: Any, msgid: int, method: str, ids: list[int], rest: list[Any]
+@example(msgid=2, method="status", ids=["12345678-1234-5678-1234-567812345678", "é" * 127, "x" * 31, "x" * 32], rest=[])
+def test_a_batch_of_ids_is_written_as_a_list_of_them(
+    encoder: Any, msgid: int, method: str, ids: list[Id], rest: list[Any]
 ) -> None:
     expected = wire.request(msgid, method, ids, *rest)
-    assert encoder.encode_request(msgid, method, (array("Q", ids), *rest)) == expected
-    assert encoder.encode_request(msgid, method, [array("Q", ids), *rest]) == expected
+    assert encoder.encode_request(msgid, method, (IdBatch(ids), *rest)) == expected
+    assert encoder.encode_request(msgid, method, [IdBatch(ids), *rest]) == expected
     assert encoder.encode_request(msgid, method, (ids, *rest)) == expected
 
 
 @both
 @pytest.mark.parametrize("count", [15, 16, 10_000, 65_535, 65_536, 100_000])
-def test_an_array_of_any_length(encoder: Any, count: int) -> None:
+def test_a_batch_of_any_length(encoder: Any, count: int) -> None:
     expected = wire.request(7, "status", wire.Raw(wire.array_header(count) + b"".join(map(wire.integer, range(count)))))
-    assert encoder.encode_request(7, "status", (array("Q", range(count)),)) == expected
+    assert encoder.encode_request(7, "status", (IdBatch(array("Q", range(count))),)) == expected
 
 
 @both
-def test_requests_without_an_array(encoder: Any) -> None:
+def test_requests_without_a_batch(encoder: Any) -> None:
     assert encoder.encode_request(1, "ping", ()) == wire.request(1, "ping")
     assert encoder.encode_request(1, "hello", [{"client": "é"}]) == wire.request(1, "hello", {"client": "é"})
     assert encoder.encode_request(1, "status", ("alice",)) == wire.request(1, "status", "alice")
 
 
 @both
-@pytest.mark.parametrize("typecode", ["q", "I", "B", "d"])
-def test_an_array_of_another_kind_is_refused(encoder: Any, typecode: str) -> None:
+@pytest.mark.parametrize("wrong", [array("Q", [1]), 1j, {1}], ids=repr)
+def test_what_the_wire_does_not_know_is_refused(encoder: Any, wrong: Any) -> None:
     with pytest.raises(TypeError):
-        encoder.encode_request(1, "status", (array(typecode, [1]),))
+        encoder.encode_request(1, "status", (wrong,))
+    with pytest.raises(TypeError):
+        encoder.encode_request(1, "status", (IdBatch([1]), wrong))
+
+
+# --- parts of a batch ------------------------------------------------------------------------------------------------
+
+
+@both
+@given(st.lists(strategies.ids(), max_size=30), st.integers(1, 8), st.integers(1, 600))
+def test_parts_are_all_of_a_batch_and_as_large_as_they_may_be(
+    encoder: Any, ids: list[Id], count_max: int, bytes_max: int
+) -> None:
+    parts = [list(part) for part in encoder.cut_ids(IdBatch(ids), count_max, bytes_max)]
+    assert [user_id for part in parts for user_id in part] == ids
+    for part in parts:
+        assert 1 <= len(part) <= count_max
+        assert len(part) == 1 or size_of(part) <= bytes_max
+    for part, after in pairwise(parts):
+        assert len(part) == count_max or size_of([*part, after[0]]) > bytes_max
+
+
+@both
+def test_a_batch_that_fits_is_its_own_part(encoder: Any) -> None:
+    batch = IdBatch([1, "alice", 2**40])
+    assert encoder.cut_ids(batch, 3, 1 + 6 + 9)[0] is batch
+    assert [list(part) for part in encoder.cut_ids(batch, 3, 15)] == [[1, "alice"], [2**40]]
+    assert encoder.cut_ids(IdBatch([]), 3, 15) == []
+
+
+def size_of(ids: list[Id]) -> int:
+    return sum(len(wire.value(user_id)) for user_id in ids)
 
 
 # --- statuses --------------------------------------------------------------------------------------------------------

@@ -118,20 +118,7 @@ class PythonWatchIndex:
 
 
 def rewind(ids: IdBatch, statuses: bytearray, changes: Sequence[Transitions], start: int, /) -> None:
-    """Bring statuses back to what they were before changes: in place.
-
-    Of each id the first change from `start` on (an index into the first of `changes`) tells what was before it: whoever came
-    online was offline, and the other way round; before one with the reason `KNOWN`, it was unknown. An id without any change
-    keeps its status. A repeated id gets the same in each of its places.
-
-    Args:
-        ids: any number, repeated ones too.
-        statuses: a `Status` byte for each.
-        changes: one after the other, oldest first.
-
-    Raises:
-        ValueError: the number of statuses is not that of the ids, or `start` is beyond the first of the changes.
-    """
+    """`interface.Rewind`, with a dict."""
     first_count = len(changes[0]) if changes else 0
     if len(statuses) != len(ids):
         raise ValueError(f"{len(ids)} ids have {len(ids)} statuses, not {len(statuses)}")

@@ -11,9 +11,11 @@ leaves nothing behind, nor does a watcher that is removed, whatever it watched.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from typing import Protocol
 
 from presencedb.ids import IdBatch
+from presencedb.transitions import Transitions
 
 
 class WatchIndex(Protocol):
@@ -87,4 +89,23 @@ class WatchIndex(Protocol):
     @property
     def bytes(self) -> int:
         """Memory in use; exact for the compiled index, an estimate for the one in Python."""
+        ...
+
+
+class Rewind(Protocol):
+    """Bring statuses back to what they were before changes: in place."""
+
+    def __call__(self, ids: IdBatch, statuses: bytearray, changes: Sequence[Transitions], start: int, /) -> None:
+        """Of each id the first change from `start` on (an index into the first of `changes`) tells what was before it:
+        whoever came online was offline, and the other way round; before one with the reason `KNOWN`, it was unknown. An id
+        without any change keeps its status. A repeated id gets the same in each of its places.
+
+        Args:
+            ids: any number, repeated ones too.
+            statuses: a `Status` byte for each.
+            changes: one after the other, oldest first.
+
+        Raises:
+            ValueError: the number of statuses is not that of the ids, or `start` is beyond the first of the changes.
+        """
         ...

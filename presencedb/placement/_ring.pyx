@@ -6,8 +6,8 @@ same names; here arguments are checked and converted. No Python object is made f
 """
 
 from cpython cimport array
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -39,6 +39,7 @@ cdef extern from "presencedb/placement/_ranks.h" nogil:
         uint16_t member
         uint32_t weight
 
+    uint64_t distance(const uint64_t *table, uint64_t hash)
     void rank_slots(uint16_t *cells, size_t depth, contender *contenders, size_t count, const uint64_t *table)
     long stranger_in(const uint16_t *cells, size_t depth, size_t member_count)
     void join_slots(uint16_t *to, const uint16_t *old_cells, size_t old_depth, const uint16_t *old_indexes,
@@ -84,6 +85,12 @@ cdef uint32_t WEIGHT_MAX = limits.WEIGHT_MAX
 
 
 # --- slots -----------------------------------------------------------------------------------------------------------
+
+
+def distance_of(uint64_t hash_value):
+    """`ranks.distance`, for the tests: few hashes of a member and a slot are at the ends of the range."""
+    cdef array.array table = ranks.log2_table()
+    return distance(table.data.as_ulonglongs, hash_value)
 
 
 def rank_members(members, Py_ssize_t depth):
@@ -283,10 +290,11 @@ def merge_statuses(bytearray into not None, positions, bytes part not None):
     """`merge.merge_statuses`."""
     cdef Py_buffer places
     cdef array.array unknown
-    cdef size_t count = <size_t>PyBytes_GET_SIZE(part)
-    cdef uint8_t *statuses = <uint8_t *>PyByteArray_AS_STRING(into)
+    cdef size_t left, count = <size_t>PyBytes_GET_SIZE(part)
+    cdef uint8_t *statuses
     take_column(positions, &places, b"I")
     try:
+        statuses = <uint8_t *>PyByteArray_AS_STRING(into)
         check_positions(&places, part, into)
         if not statuses_are_valid(<const uint8_t *>PyBytes_AS_STRING(part), count):
             raise ValueError(f"a status is 0, 1 or 2, not {max(part)}")

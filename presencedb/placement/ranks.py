@@ -84,20 +84,19 @@ def rank_members(members: Sequence[tuple[str, int]], depth: int) -> bytes:
         The table: for each slot `depth` indexes of 16 bits in the machine's byte order, `NO_MEMBER` where there are no more.
     """
     ranked = [(index, name.encode("ascii"), weight) for index, (name, weight) in enumerate(members) if weight]
+    # Times the least common multiple of the weights, the keys are integers: compared exactly, as in the rule.
     common = lcm(*(weight for _, _, weight in ranked))
     even = all(weight == common for _, _, weight in ranked)
-    cells = array("H")
     nobody = [NO_MEMBER] * depth
+    cells = array("H")
     for slot in range(SLOT_COUNT):
         suffix = slot.to_bytes(2, "little")
         draws: list[tuple[int, int, int]] = []
         for index, name, weight in ranked:
             drawn = xxhash.xxh3_64_intdigest(name + suffix)
-            # Times the least common multiple of the weights, the keys are integers: compared exactly, as in the rule.
-            key = 0 if even else distance(drawn) * (common // weight)
-            draws.append((key, -drawn, index))
+            draws.append((0 if even else distance(drawn) * (common // weight), -drawn, index))
         first = [index for _, _, index in nsmallest(depth, draws)]
-        cells.extend((first + nobody)[:depth])
+        cells.extend([*first, *nobody][:depth])
     return cells.tobytes()
 
 

@@ -44,14 +44,14 @@ def split_reads(
     To ask again for what stayed unknown: give those positions, and a mask without all members that this part has been to.
 
     Args:
-        seed: of the hash of the cluster.
+        seed: of the hash of the cluster, 64 bits.
         rank: the rank to begin at, from 0.
         positions: of the ids that are wanted (type code 'I'); all, where there are none given.
         mask: a byte a member of the table, 0: is not to be asked.
 
     Raises:
         IndexError: a position is past the end.
-        ValueError: seed, rank or mask do not fit.
+        ValueError: the rank is negative, or the mask has another length.
     """
     _check(table, rank, mask)
     wanted = range(len(batch)) if positions is None else positions
@@ -65,11 +65,11 @@ def split_writes(batch: IdBatch, seed: int, table: OwnerTable, *, mask: bytes | 
     """Each id to all of its owners; one without any to `NO_MEMBER`.
 
     Args:
-        seed: of the hash of the cluster.
+        seed: of the hash of the cluster, 64 bits.
         mask: a byte a member of the table, 0: is not to be told.
 
     Raises:
-        ValueError: seed or mask do not fit.
+        ValueError: the mask has another length.
     """
     _check(table, 0, mask)
     places: dict[int, list[int]] = {}

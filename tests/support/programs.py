@@ -4,6 +4,7 @@ everything must run (`PRESENCEDB_TEST_ALL=1`, as in CI) they fail.
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from typing import Final
@@ -17,15 +18,19 @@ PACKAGES: Final = {
     "curl": "curl",
     "etcd": "etcd-server",
     "git": "git",
+    "initdb": "postgresql",
     "make": "make",
     "openssl": "openssl",
+    "postgres": "postgresql",
 }
 """Where Debian keeps a program."""
+FOLDERS_OF_DEBIAN: Final = "/usr/lib/postgresql/*/bin"
+"""Servers of which Debian can have several versions are not in the PATH."""
 
 
 def require_program(name: str) -> str:
     """The path of a program; skips the test when it is not installed, or fails it with `PRESENCEDB_TEST_ALL=1`."""
-    path = shutil.which(name)
+    path = shutil.which(name) or shutil.which(name, path=os.pathsep.join(sorted(glob.glob(FOLDERS_OF_DEBIAN))))
     if path is not None:
         return path
     reason = f"{REASON} {name}: apt install {PACKAGES.get(name, name)}"

@@ -23,7 +23,8 @@ from presencedb.protocol._inbox cimport (
 from presencedb.errors import BadRequest, TooLarge
 from presencedb.limits import FRAME_BYTES_MAX, IDS_PER_FRAME_MAX, RUN_IDS_MAX
 from presencedb.protocol import codec_python
-from presencedb.protocol.commands import COMMANDS, Options
+from presencedb.protocol.commands import COMMANDS
+from presencedb.protocol.params import Options
 from presencedb.protocol.messages import Malformed, Request
 
 

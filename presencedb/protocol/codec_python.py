@@ -16,8 +16,10 @@ import msgpack
 
 from presencedb.errors import BadRequest, Error, ProtocolError, TooLarge, UnknownMethod, from_wire
 from presencedb.limits import FRAME_BYTES_MAX, KIB, METHOD_BYTES_MAX, MSGID_MAX
-from presencedb.protocol.commands import COMMANDS, Command, Params, read_params
+from presencedb.protocol.command import Command
+from presencedb.protocol.commands import COMMANDS
 from presencedb.protocol.messages import NOTIFICATION, REQUEST, RESPONSE, Malformed, Notification, Request, Response
+from presencedb.protocol.params import Params, read_params
 from presencedb.states import Status
 
 HEAD_BYTES_MAX: Final = 24

@@ -8,7 +8,8 @@ from typing import Any, Final, Protocol
 
 from presencedb.errors import Error
 from presencedb.ids import IdBatch
-from presencedb.protocol.commands import Command, Options
+from presencedb.protocol.command import Command
+from presencedb.protocol.params import Options
 
 PROTOCOL_VERSION: Final = 1
 

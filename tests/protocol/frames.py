@@ -10,7 +10,8 @@ from hypothesis.strategies import SearchStrategy
 
 from presencedb.errors import ERRORS
 from presencedb.limits import AGE_MS_MAX, GRACE_MS_MAX, SCAN_LIMIT_MAX, SLOT_COUNT
-from presencedb.protocol.commands import COMMANDS, Command, Param
+from presencedb.protocol.command import Command, Param
+from presencedb.protocol.commands import COMMANDS
 from tests.conformance import wire
 from tests.conformance.wire import Pairs, Raw
 from tests.support import strategies

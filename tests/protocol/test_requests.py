@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from presencedb.errors import Busy
-from presencedb.protocol.commands import COMMANDS, Options
+from presencedb.protocol.commands import COMMANDS
 from presencedb.protocol.messages import Request
+from presencedb.protocol.params import Options
 from presencedb.protocol.session import ServerSession
 from tests.conformance import wire
 from tests.conformance.wire import Pairs, Raw, unhex

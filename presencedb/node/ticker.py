@@ -94,6 +94,13 @@ class Ticker:
             self._catching_up.cancel()
 
     def _wake(self) -> None:
+        if self._last_tick == self.now() < TICK_MAX:
+            # Up to a millisecond too early, as loops do. What is new would be told twice in this tick.
+            self._wake_at_next_tick()
+        else:
+            self._begin_step()
+
+    def _begin_step(self) -> None:
         if self.now() - self._last_tick > STALL_TICKS:
             self._catching_up = self._hub.loop.create_task(self._catch_up())
         else:
@@ -132,11 +139,11 @@ class Ticker:
         if all_emitted:
             self._wake_at_next_tick()
         else:
-            self._timer = self._hub.loop.call_soon(self._wake)
+            self._timer = self._hub.loop.call_soon(self._begin_step)
 
     def _wake_at_next_tick(self) -> None:
         elapsed_ns = self._clock.monotonic_ns() - self.start_ns
         left_ns = self._tick_ns - elapsed_ns % self._tick_ns
-        # Loops count in milliseconds: rounded up, so that it does not wake a moment too early and again.
+        # Loops count in milliseconds: rounded up, so that it seldom wakes a moment too early and again.
         delay_ms = -(-left_ns // NS_PER_MS)
         self._timer = self._hub.loop.call_later(delay_ms / SECOND_MS, self._wake)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgpack
+import pytest
 
 from presencedb.clock import ManualClock
 from presencedb.credentials import ALL_RIGHTS
@@ -36,6 +37,25 @@ def test_the_engine_is_brought_to_every_tick_as_it_begins() -> None:
             assert node.published == [(TICK_ORIGIN + number, 0) for number in range(1, 101)]
             assert node.ticker.ticks == 100
             assert clock.wall_ms() - began < 101 * TICK_MS
+
+    run_in_virtual_time(clock, main())
+
+
+def test_a_loop_that_wakes_too_early_does_not_have_it_tell_twice_in_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock(monotonic_ns=NOT_AT_A_BOUNDARY_NS)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        call_later = loop.call_later
+        early_s = 0.001
+
+        def call_early(delay_s: float, *rest: Any) -> asyncio.TimerHandle:
+            return call_later(delay_s - early_s if delay_s > 2 * early_s else delay_s, *rest)
+
+        monkeypatch.setattr(loop, "call_later", call_early)
+        async with ticking(clock) as node:
+            await asyncio.sleep(20.5 * TICK_MS / 1000)
+            assert node.published == [(TICK_ORIGIN + number, 0) for number in range(1, 21)]
 
     run_in_virtual_time(clock, main())
 

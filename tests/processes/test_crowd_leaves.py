@@ -77,7 +77,7 @@ async def leave_together(server: ServerProcess, db: AsyncClient, beating_count: 
     ("beating_count", "ttl_s"),
     [
         pytest.param(50_000 if IMPLEMENTATION == "c" else 10_000, 1.5, id="beside-many"),
-        pytest.param(1_000_000, 10.0, marks=pytest.mark.heavy, id="beside-a-million"),
+        pytest.param(1_000_000, 10.0, marks=[pytest.mark.heavy, pytest.mark.deadline(600)], id="beside-a-million"),
     ],
 )
 async def test_all_who_stop_at_one_moment_are_told_of_on_time_beside_those_who_beat(
@@ -99,7 +99,7 @@ async def test_all_who_stop_at_one_moment_are_told_of_on_time_beside_those_who_b
     ("count", "ttl_s"),
     [
         pytest.param(100_000 if IMPLEMENTATION == "c" else 20_000, 2, id="many"),
-        pytest.param(1_000_000, 10, marks=pytest.mark.heavy, id="a-million"),
+        pytest.param(1_000_000, 10, marks=[pytest.mark.heavy, pytest.mark.deadline(600)], id="a-million"),
     ],
 )
 async def test_followers_are_told_of_a_crowd_that_comes_and_goes_at_one_moment(count: int, ttl_s: int) -> None:

@@ -179,6 +179,7 @@ async def test_killed_while_it_tells_who_is_online_it_goes_on_there(tmp_path: Pa
 
 
 @pytest.mark.heavy
+@pytest.mark.deadline(300)
 async def test_a_slow_receiver_costs_no_memory(tmp_path: Path) -> None:
     async with following() as (node, db, _), Hook() as hook:
         with relay(tmp_path, node, hook, "--timeout", "60", "--batch", "1000") as example:
@@ -198,7 +199,7 @@ async def test_a_slow_receiver_costs_no_memory(tmp_path: Path) -> None:
             await wait_until_async(lambda: is_behind(db), what="that the node holds the rest back")
             assert resident_bytes(example.pid) - before_bytes < GROWTH_BYTES_MAX
             may_answer.set()
-            await wait_until_async(lambda: hook.change_count == 2 * ROUNDS_OF_MANY * len(MANY), what="every change")
+            await wait_until_async(lambda: hook.change_count == 2 * ROUNDS_OF_MANY * len(MANY), 200, what="every change")
     assert not hook.problems
 
 

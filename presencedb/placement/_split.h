@@ -80,7 +80,7 @@ static inline int split_by_first(struct split *split, const struct owners *owner
         const uint16_t *row = owners_of(owners, ids->hashes[position]);
         const size_t found = next_rank(owners, row, rank);
         const size_t part = found < owners->depth ? row[found] : owners->member_count;
-        if (part >= part_count) {
+        if (found < owners->depth && part >= owners->member_count) {
             result = SPLIT_BAD_MEMBER;
             break;
         }

@@ -1,1 +1,1 @@
-"""Placement: pure functions, so that each is held against its rule said in another way, and both implementations against it."""
+"""Placement: pure functions, so each is held against its rule said in another way, and so are both implementations."""

@@ -1,4 +1,6 @@
 /* The watchers of one id, sorted: in the record itself while they are few, else in a block whose size follows from their count.
+ *
+ * Who comes or goes moves those behind it: of 10,000 watchers that is 40 kB at most, about a microsecond.
  */
 #ifndef PRESENCEDB_WATCHING_AUDIENCE_H
 #define PRESENCEDB_WATCHING_AUDIENCE_H
@@ -9,7 +11,7 @@ enum audience_result { AUDIENCE_NO_MEMORY = -1, AUDIENCE_HAD = 0, AUDIENCE_ADDED
 
 /* Of the block for so many; 0 where they are in the record. */
 static inline size_t audience_bytes(uint32_t count) {
-    return count <= AUDIENCE_FEW ? 0 : numbers_room(count) * sizeof(uint32_t);
+    return count <= AUDIENCE_FEW ? 0 : list_room(count) * sizeof(uint32_t);
 }
 
 static inline uint32_t *audience_numbers(struct record *record) {

@@ -65,7 +65,7 @@ static inline const char *check_chain(const struct store *store, uint32_t bucket
 static inline const char *check_watcher(struct watch_index *index, uint32_t number, const struct watcher *watcher,
                                         struct tally *tally) {
     const struct store *store = &index->store;
-    if (watcher->capacity != numbers_room(watcher->count) || watcher->touched != 0) {
+    if (watcher->capacity != list_room(watcher->count) || watcher->touched != 0) {
         return "a watcher's list has too little room or too much, or a match was not finished";
     }
     for (uint32_t i = 0; i < watcher->count; i++) {
@@ -110,7 +110,7 @@ static inline const char *check_roster(struct watch_index *index, struct tally *
 
 static inline void check_pool(const struct pool *pool, struct tally *tally) {
     tally->bytes += pool->segment_count * memory_cost(pool_segment_bytes(pool)) +
-                    memory_cost(pool->segment_capacity * sizeof *pool->segments);
+                    memory_cost(pool_list_bytes(pool->segment_count));
 }
 
 /* What is broken, or NULL. */

@@ -113,9 +113,17 @@ cdef extern from "presencedb/watching/_check.h" nogil:
 
 
 cdef object COUNT_MAX = 2**64 - 1
+cdef uint32_t INDEX_MAX = 2**32 - 1
 cdef array.array PLACES = array.array("I")
 # Of the tables that rewinding is done with. They do not outlive it, so theirs need not be the seed of the cluster.
 cdef uint64_t REWIND_SEED = secrets.randbits(64)
+
+
+cdef const ids *indexed(IdBatch batch) except NULL:
+    """The ids of a batch, whose indexes are handed out with 32 bits each."""
+    if batch.c.count > INDEX_MAX:
+        raise ValueError(f"a batch that is matched has at most {INDEX_MAX} ids, not {len(batch)}")
+    return &batch.c
 
 
 cdef class CompiledWatchIndex:
@@ -178,7 +186,7 @@ cdef class CompiledWatchIndex:
     def match(self, IdBatch ids not None):
         cdef Matches matches
         cdef size_t index, start
-        cdef int result = index_match(self.c, &ids.c, &matches)
+        cdef int result = index_match(self.c, indexed(ids), &matches)
         found = []
         different = []
         try:
@@ -205,7 +213,7 @@ cdef class CompiledWatchIndex:
         if places == NULL:
             raise MemoryError(f"no memory to tell which of {len(ids)} ids are watched")
         try:
-            return places_of(places, index_select(self.c, number, &ids.c, start, places))
+            return places_of(places, index_select(self.c, number, indexed(ids), start, places))
         finally:
             PyMem_Free(places)
 

@@ -20,9 +20,9 @@ static inline size_t memory_cost(size_t bytes) {
     return bytes == 0 ? 0 : bytes <= 24 ? 32 : (bytes + 8 + 15) / 16 * 16;
 }
 
-/* How many 32-bit numbers a block for `count` of them has room for: what it takes anyway, and for many, up to an eighth more,
- * so that a list which grows one by one is seldom moved. */
-static inline uint32_t numbers_room(uint32_t count) {
+/* How many items a list of `count` has room for: of 32-bit numbers, as many as fit what the block takes anyway; and for many,
+ * up to an eighth more, so that a list which grows one by one is seldom moved. */
+static inline uint32_t list_room(uint32_t count) {
     if (count <= 6) {
         return count == 0 ? 0 : 6;
     }

@@ -29,7 +29,7 @@ enum {
 struct pool {
     char **segments;
     uint32_t count; /* of blocks */
-    uint32_t segment_count, segment_capacity;
+    uint32_t segment_count;
     uint16_t block_bytes, shift; /* 2^shift blocks a segment */
 };
 
@@ -48,35 +48,27 @@ static inline void *pool_at(const struct pool *pool, uint32_t block) {
     return pool->segments[block >> pool->shift] + (size_t)within * pool->block_bytes;
 }
 
-static inline void pool_fit(struct pool *pool, struct memory *memory) {
-    const uint32_t used = (pool->count + (1U << pool->shift) - 1) >> pool->shift;
-    while (pool->segment_count > used) {
-        char *segment = pool->segments[--pool->segment_count];
-        ASAN_UNPOISON_MEMORY_REGION(segment, pool_segment_bytes(pool));
-        memory_free(memory, segment, pool_segment_bytes(pool));
-    }
-    const uint32_t capacity = used == 0 ? 0 : 2 * used + 2;
-    if (pool->segment_capacity > 2 * capacity || (capacity == 0 && pool->segment_capacity > 0)) {
-        pool->segments = (char **)memory_shrink(memory, pool->segments, pool->segment_capacity * sizeof *pool->segments,
-                                                capacity * sizeof *pool->segments);
-        pool->segment_capacity = capacity;
+static inline size_t pool_list_bytes(uint32_t segment_count) { return list_room(segment_count) * sizeof(char *); }
+
+static inline void pool_list_fit(struct pool *pool, struct memory *memory, size_t from_bytes) {
+    const size_t bytes = pool_list_bytes(pool->segment_count);
+    if (bytes < from_bytes) {
+        pool->segments = (char **)memory_shrink(memory, pool->segments, from_bytes, bytes);
     }
 }
 
 static inline bool pool_add_segment(struct pool *pool, struct memory *memory) {
-    if (pool->segment_count == pool->segment_capacity) {
-        const uint32_t capacity = 2 * pool->segment_capacity + 2;
-        char **segments = (char **)memory_resize(memory, pool->segments, pool->segment_capacity * sizeof *segments,
-                                                 capacity * sizeof *segments);
+    const size_t from_bytes = pool_list_bytes(pool->segment_count), to_bytes = pool_list_bytes(pool->segment_count + 1);
+    if (to_bytes > from_bytes) {
+        char **segments = (char **)memory_resize(memory, pool->segments, from_bytes, to_bytes);
         if (segments == NULL) {
             return false;
         }
         pool->segments = segments;
-        pool->segment_capacity = capacity;
     }
     char *segment = (char *)memory_resize(memory, NULL, 0, pool_segment_bytes(pool));
     if (segment == NULL) {
-        pool_fit(pool, memory);
+        pool_list_fit(pool, memory, to_bytes);
         return false;
     }
     ASAN_POISON_MEMORY_REGION(segment, pool_segment_bytes(pool));
@@ -92,6 +84,17 @@ static inline uint32_t pool_take(struct pool *pool, struct memory *memory) {
     }
     ASAN_UNPOISON_MEMORY_REGION(pool_at(pool, pool->count), pool->block_bytes);
     return pool->count++;
+}
+
+static inline void pool_fit(struct pool *pool, struct memory *memory) {
+    const uint32_t used = (pool->count + (1U << pool->shift) - 1) >> pool->shift;
+    const size_t from_bytes = pool_list_bytes(pool->segment_count);
+    while (pool->segment_count > used) {
+        char *segment = pool->segments[--pool->segment_count];
+        ASAN_UNPOISON_MEMORY_REGION(segment, pool_segment_bytes(pool));
+        memory_free(memory, segment, pool_segment_bytes(pool));
+    }
+    pool_list_fit(pool, memory, from_bytes);
 }
 
 /* Gives a block back. Returns the number of the one that now stands there instead: its own, if none was moved. */

@@ -83,7 +83,7 @@ static inline bool names_reserve(struct watcher *watcher, struct memory *memory,
     if (more > NAMES_MAX - (size_t)watcher->count) {
         return false;
     }
-    const uint32_t capacity = numbers_room(watcher->count + (uint32_t)more);
+    const uint32_t capacity = list_room(watcher->count + (uint32_t)more);
     uint32_t *names = (uint32_t *)memory_resize(memory, watcher->names, watcher->capacity * sizeof *names,
                                                 capacity * sizeof *names);
     if (names == NULL) {
@@ -95,7 +95,7 @@ static inline bool names_reserve(struct watcher *watcher, struct memory *memory,
 }
 
 static inline void names_fit(struct watcher *watcher, struct memory *memory) {
-    const uint32_t capacity = numbers_room(watcher->count);
+    const uint32_t capacity = list_room(watcher->count);
     if (watcher->capacity > capacity) {
         watcher->names = (uint32_t *)memory_shrink(memory, watcher->names, watcher->capacity * sizeof *watcher->names,
                                                    capacity * sizeof *watcher->names);

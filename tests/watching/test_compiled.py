@@ -254,7 +254,7 @@ def test_one_id_too_many_that_looks_alike_changes_nothing() -> None:
     assert index.watch(watcher, IdBatch([everybody[NAMES_ALIKE_MAX]]), count_max=99) == 1
 
 
-def test_where_there_is_no_memory_nothing_is_changed() -> None:
+def test_where_an_allocation_fails_nothing_is_changed() -> None:
     """Every step that asks for memory is refused it once, until all of them go through."""
     ids = [*POPULATION[::3], *(f"{'long ' * 40}{number}" for number in range(30))]
     for grants in count():
@@ -276,7 +276,7 @@ def test_where_there_is_no_memory_nothing_is_changed() -> None:
     assert grants > len(POPULATION[::21]) + 30, "one grant for each text and each audience that outgrows its record"
 
 
-def test_what_else_asks_for_memory() -> None:
+def test_what_else_is_allocated() -> None:
     index = _index.CompiledWatchIndex(SEED)
     with memory_refused_after(index, 0), pytest.raises(MemoryError):
         index.add_watcher()

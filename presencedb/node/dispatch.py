@@ -1,4 +1,4 @@
-"""Request -> handler. Who may call what is decided here and nowhere else."""
+"""Request -> handler."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
-from presencedb.errors import Denied, Error, Unauthenticated, Unavailable
+from presencedb.errors import Error, Unavailable
 from presencedb.node import commands
 from presencedb.node.context import NodeContext
 from presencedb.protocol.commands import COMMANDS
@@ -50,8 +50,7 @@ class Dispatcher:
         try:
             if context.stopping:
                 raise Unavailable("the server is shutting down")
-            if command.right is not None and (connection.rights is None or command.right not in connection.rights):
-                raise _refusal(connection, command.name, command.right)
+            context.doorkeeper.check(connection, command)
             HANDLERS[command.name](context, connection, request)
         except Error as error:
             connection.fail(request, error)
@@ -67,9 +66,3 @@ class Dispatcher:
     def closed(self, connection: Connection) -> None:
         """A connection is gone."""
         self._context.subscribers.leave(connection, self._context.ticker.now())
-
-
-def _refusal(connection: Connection, command_name: str, right: str) -> Error:
-    if connection.rights is None:
-        return Unauthenticated(f"{command_name} needs a token; show one with hello")
-    return Denied(f"{command_name} needs the right {right}, which this token does not carry")

@@ -35,6 +35,7 @@ from presencedb.node.subscribers import Subscribers
 from presencedb.node.tick_scale import TickScale
 from presencedb.node.ticker import Ticker
 from presencedb.node.wall_time import WallTime
+from presencedb.transport.doorkeeper import Doorkeeper
 from presencedb.transport.hub import Hub
 from presencedb.transport.listener import Listener
 from presencedb.transport.loop import loop_name
@@ -131,26 +132,16 @@ class Node:
         task.add_done_callback(self._adopted)
 
     def set_credentials(self, credentials: Credentials | None) -> None:
-        """Ask for these tokens from now on; None: for none.
-
-        Connections are judged anew by the token that they have shown. One that may do less than before is closed, so that
-        nothing it has asked for earlier goes on.
+        """Ask for these tokens from now on; None: for none. Connections are judged anew (`Doorkeeper.change`).
 
         Raises:
             RuntimeError: the node is not started.
         """
         if self._parts is None:
             raise RuntimeError("the node is not started")
-        context = self._parts.context
-        context.credentials = credentials
-        self._parts.listener.rights = context.rights_of(None)
-        for connection in self._parts.hub.connections:
-            if connection.own_rights:
-                continue
-            rights_before = connection.rights or frozenset()
-            connection.rights = context.rights_of(connection.token_digest)
-            if rights_before - (connection.rights or frozenset()):
-                connection.close()
+        doorkeeper = self._parts.context.doorkeeper
+        doorkeeper.change(credentials, self._parts.hub)
+        self._parts.listener.rights = doorkeeper.rights_of(None)
 
     def _adopted(self, task: asyncio.Task[None]) -> None:
         self._adopting.discard(task)
@@ -174,6 +165,7 @@ class _Parts:
         self._feed = Feed(self._engine, self._wall_time, run, scale.ticks(FEED_LINGER_MS))
         self._subscribers = Subscribers(self._engine, self._feed, seed, scale.ticks(SLOW_READER_MS), self.hub.loop.call_soon)
         counters = Counters()
+        doorkeeper = Doorkeeper(settings.credentials)
         information = Information(
             settings=settings,
             run=run,
@@ -193,13 +185,13 @@ class _Parts:
             wall_time=self._wall_time,
             subscribers=self._subscribers,
             counters=counters,
+            doorkeeper=doorkeeper,
             run=run,
             seed=seed,
-            credentials=settings.credentials,
             info=information.take,
             wrote=self._wrote,
         )
-        self.listener = Listener(self.hub, Dispatcher(self.context), self.context.rights_of(None))
+        self.listener = Listener(self.hub, Dispatcher(self.context), doorkeeper.rights_of(None))
 
     async def listen(self, settings: NodeSettings) -> None:
         """Open the doors that the settings name."""

@@ -16,8 +16,8 @@ from presencedb import limits
 from presencedb.credentials import Credentials, Principal, Right
 from presencedb.errors import ERRORS
 from presencedb.ids import uuid_bits
-from presencedb.node.commands import hello
 from presencedb.node.node import Node, NodeSettings
+from presencedb.protocol import greeting
 from presencedb.protocol.commands import COMMANDS
 from presencedb.protocol.info import METRICS
 from presencedb.states import Reason
@@ -67,6 +67,9 @@ NOT_OF_A_CLIENT: Final = {
     "RUN_IDS_MAX",
     "TURN_REQUESTS_MAX",
     "TURN_IDS_MAX",
+    "TURN_REQUEST_IDS",
+    "LOOP_TURN_IDS_MAX",
+    "SMALL_INPUT_BYTES",
     "FEED_TURN_EVENTS_MAX",
     "FEED_PUSH_EVENTS",
     "FEED_UNTOLD_EVENTS_MAX",
@@ -145,7 +148,7 @@ def test_the_table_of_reasons() -> None:
 def test_the_table_of_limits() -> None:
     assert {name: int(value.replace(",", "")) for name, _, value, _ in rows("limit")} == LIMITS
     told = {column.strip("`"): int(value.replace(",", "")) for _, column, value, _ in rows("limit") if column}
-    assert told == hello.LIMITS
+    assert told == greeting.LIMITS
 
 
 def test_every_limit_of_the_wire_and_the_feed_is_in_the_table() -> None:

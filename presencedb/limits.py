@@ -34,6 +34,17 @@ OWNERS_MAX: Final = 2 * REPLICAS_MAX
 MEMBER_ID_BYTES_MAX: Final = 64
 MEMBER_TEXT_BYTES_MAX: Final = 320
 """An address or another text about a member: the longest host name with its port, or path of a Unix socket, fits."""
+MEMBER_LATE_MS: Final = 500
+"""An answer that takes longer is asked for elsewhere, and its member is asked nothing until it answers."""
+MEMBER_LOOK_MS: Final = 50
+"""How late an observer may be itself before it blames itself instead."""
+MEMBER_RETRY_MS_MIN: Final = 50
+MEMBER_RETRY_MS_MAX: Final = 1_000
+"""Between attempts to reach a member that is down: growing from one to the other."""
+MEMBER_SLOTS_MS: Final = 1_000
+"""How often an observer asks a member which slots it is synced in."""
+TOPOLOGY_POLL_MS: Final = 5_000
+"""How often an observer that has no file of members asks one of them whether there is a newer topology."""
 WEIGHT_DEFAULT: Final = 100
 WEIGHT_MAX: Final = 1000
 """Ten bits, so that a logarithm of 54 bits times a weight fits 64."""

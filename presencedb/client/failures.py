@@ -68,6 +68,11 @@ def not_asked(msgid: int) -> ProtocolError:
     return ProtocolError(f"the server answered request {msgid}, which was not asked")
 
 
+def not_understood_by_cluster(method: str) -> ProtocolError:
+    """A member of a cluster has answered with something else than the call promises."""
+    return ProtocolError(f"a node of the cluster answered {method} with something that is not understood")
+
+
 def client_closed() -> ClientClosed:
     """The client was closed."""
     return ClientClosed("the client is closed")

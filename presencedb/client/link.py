@@ -54,6 +54,7 @@ class Link(asyncio.BufferedProtocol):
         server: what the server said of itself; set by whoever opens the link, before it is given out.
         on_lost: called once, when the link ends after `server` was set.
         on_notification: takes what the server tells unasked; it may raise ProtocolError, which ends the link.
+        on_room: called when the peer, who did not keep up, takes what is sent again.
     """
 
     server: ServerInfo
@@ -62,12 +63,13 @@ class Link(asyncio.BufferedProtocol):
         self.address = address
         self.on_lost: Callable[[Link, Error], None] | None = None
         self.on_notification: Callable[[Notification], None] | None = None
+        self.on_room: Callable[[], None] | None = None
         self.lost_by: Error | None = None
         """Why the link ended; None while it lives."""
         self.was_of_use = False
         """Whether anything was answered since `server` was set."""
         self._loop = loop
-        self._session = ClientSession()
+        self._session = ClientSession(columns=True)
         self._buffer = memoryview(bytearray(READ_BUFFER_BYTES))
         self._transport: asyncio.Transport | None = None
         self._pending: dict[int, Waiter] = {}
@@ -84,9 +86,14 @@ class Link(asyncio.BufferedProtocol):
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the peer keeps up: `send` is within all bounds."""
+        return self._writable and len(self._pending) < CLIENT_IN_FLIGHT_MAX
+
     async def room(self) -> None:
         """Wait until the peer keeps up: `send` right after this is within all bounds."""
-        while self.lost_by is None and not self._has_room():
+        while self.lost_by is None and not self.has_room:
             await self._wait_for_room()
 
     def send(self, method: str, params: Sequence[Any], id_count: int = 0) -> asyncio.Future[Any]:
@@ -199,6 +206,8 @@ class Link(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self._writable = True
         self._make_room()
+        if self.on_room is not None:
+            self.on_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._gone.done():
@@ -232,9 +241,6 @@ class Link(asyncio.BufferedProtocol):
                 waiter.set_exception(response.error)
         if self._waiting_for_room:
             self._make_room()
-
-    def _has_room(self) -> bool:
-        return self._writable and len(self._pending) < CLIENT_IN_FLIGHT_MAX
 
     async def _wait_for_room(self) -> None:
         waiter: asyncio.Future[None] = self._loop.create_future()

@@ -141,6 +141,7 @@ EVENTS_HIGH_WATER_BYTES: Final = 256 * KIB
 """Output waiting in a connection that follows or watches, above which events are held back: what one that stops reading
 costs, beside the notification that went over it."""
 EVENTS_LOW_WATER_BYTES: Final = 64 * KIB
+"""Of output waiting there, at which they go on. On TCP the system too keeps no more than this unsent for such a one."""
 SLOW_READER_MS: Final = 60 * SECOND_MS
 """A reader of the feed that has had no room for so long is cut: it can come back with its cursor, and holds nothing here."""
 EXPIRIES_PER_TURN_MAX: Final = 4096

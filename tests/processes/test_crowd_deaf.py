@@ -41,8 +41,8 @@ LAST: Final = "who comes last"
 
 EVENT_BYTES_MAX: Final = 32
 """In a notification: a small integer, a boolean, a time and the longest reason."""
-READER_BYTES_MAX: Final = EVENTS_HIGH_WATER_BYTES + FEED_FRAME_EVENTS_MAX * EVENT_BYTES_MAX
-"""What one that does not read costs the node."""
+READER_BYTES_MAX: Final = 2 * EVENTS_HIGH_WATER_BYTES + FEED_FRAME_EVENTS_MAX * EVENT_BYTES_MAX
+"""What one that does not read costs the node: twice the high water, as a write of which the most is sent is kept whole."""
 KERNEL_BYTES_MAX: Final = 1 * MIB
 """What is on its way to it: what the kernel keeps unsent, and what its own end takes in."""
 SLACK_BYTES: Final = 16 * MIB

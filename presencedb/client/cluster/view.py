@@ -7,6 +7,7 @@ from random import Random
 
 from presencedb.client.cluster.dialling import Dialling
 from presencedb.client.cluster.member import MemberConnection, MemberState
+from presencedb.client.values import ServerInfo
 from presencedb.limits import REPLICAS_MAX
 from presencedb.placement import NO_SLOTS, OwnerTable, SlotSet, Topology
 
@@ -28,6 +29,7 @@ class View:
         self.on_change: Callable[[], None] = _nothing
         self._dialling = dialling
         self._random = random
+        self._server: ServerInfo | None = None
         self._leaving: list[MemberConnection] = []
         self.members: list[MemberConnection] = []
         self.synced: list[SlotSet] = []
@@ -52,6 +54,15 @@ class View:
         """A member that is up, another one each time; None where none is."""
         up = [member for member in self.members if member.state is MemberState.UP]
         return self._random.choice(up) if up else None
+
+    @property
+    def server(self) -> ServerInfo | None:
+        """What a member has said of itself, which is the same for all but for names; None before any was reached."""
+        for connection in self.members:
+            if connection.link is not None:
+                self._server = connection.link.server
+                break
+        return self._server
 
     def set_synced(self, connection: MemberConnection, slots: SlotSet) -> None:
         """A member has said in which slots it is synced."""

@@ -1,0 +1,187 @@
+"""What stands behind a router's connections: each request goes to the fan-out, its answer back where the request came from.
+
+Answers of nodes come in any order; the session gives them out in the order of the requests, and takes no more requests than
+`REQUESTS_IN_FLIGHT_MAX` that wait for one. So a slow node holds back those who ask about its users, and nobody else.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, Final
+
+import structlog
+
+from presencedb.client.cluster.fanout import Fanout
+from presencedb.errors import Error, Unavailable
+from presencedb.protocol.greeting import greeting
+from presencedb.protocol.messages import Request
+from presencedb.transport.connection import Connection
+from presencedb.transport.doorkeeper import Doorkeeper
+
+log = structlog.get_logger()
+
+_WRITES: Final = frozenset({"heartbeat", "offline"})
+
+
+class RouterService:
+    """Serves the requests of all connections of one router.
+
+    Attributes:
+        requests: how many there were.
+        stopping: requests are not served any more.
+    """
+
+    def __init__(self, fanout: Fanout, doorkeeper: Doorkeeper, router_id: str, run: str) -> None:
+        self.requests = 0
+        self.stopping = False
+        self._fanout = fanout
+        self._doorkeeper = doorkeeper
+        self._router_id = router_id
+        self._run = run
+
+    def serve(self, connection: Connection, request: Request) -> None:
+        """Take a request; it is answered at once or later."""
+        self.requests += request.frame_count
+        try:
+            if self.stopping:
+                raise Unavailable("the router is shutting down")
+            self._doorkeeper.check(connection, request.command)
+            if request.command.name == "hello":
+                self._doorkeeper.admit(connection, request.options)
+                connection.reply(request, self._greeting())
+            else:
+                self._forward(connection, request)
+        except Error as error:
+            connection.fail(request, error)
+        except Exception:
+            log.exception("a request failed", command=request.command.name, peer=connection.peer)
+            connection.fail(request, Unavailable("the router met an error of its own; its log says which"))
+
+    def has_room(self, connection: Connection) -> None:
+        """A connection that something was held back for can take some."""
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is gone."""
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _greeting(self) -> dict[str, Any]:
+        server = self._fanout.view.server
+        if server is None:
+            raise Unavailable("no node of the cluster can be reached yet")
+        return greeting(
+            node=self._router_id,
+            run=self._run,
+            ttl_ms=server.ttl_ms,
+            tick_ms=server.tick_ms,
+            retention=server.retention,
+        )
+
+    def _forward(self, connection: Connection, request: Request) -> None:
+        method = request.command.name
+        if request.run is not None and request.run.msgids and method in _WRITES:
+            self._forward_frames(connection, request)
+            return
+        answer = _Answer(connection, request)
+        self._fanout.ask(method, request.ids, request.options, answer, cursor=request.cursor, limit=request.limit)
+
+    def _forward_frames(self, connection: Connection, request: Request) -> None:
+        """Several writes that came as one request, each of which wants to know its own count."""
+        assert request.run is not None
+        ends = [0]
+        for _, count in request.run.frames:
+            ends.append(ends[-1] + count)
+        answers = _Counts(connection, request, ends)
+        for index, (start, end) in enumerate(pairwise(ends)):
+            self._fanout.ask(
+                request.command.name, request.ids.take(array("I", range(start, end))), request.options, answers.of(index)
+            )
+
+
+class _Answer:
+    """Where the answer to one request goes; the `Waiter` of the fan-out."""
+
+    __slots__ = ("_connection", "_ended", "_request")
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self._connection = connection
+        self._request = request
+        self._ended = False
+
+    def done(self) -> bool:
+        """Whether it has been given."""
+        return self._ended
+
+    def set_result(self, result: Any, /) -> None:
+        self._ended = True
+        method = self._request.command.name
+        if method == "status":
+            self._connection.reply_statuses(self._request, result)
+        elif method == "last_seen":
+            self._connection.reply(self._request, [None if time_ms < 0 else time_ms for time_ms in result])
+        else:
+            self._connection.reply(self._request, result)
+
+    def set_exception(self, error: Exception, /) -> None:
+        self._ended = True
+        self._connection.fail(self._request, _as_told(error))
+
+
+class _Counts:
+    """The counts of several writes that are answered together."""
+
+    def __init__(self, connection: Connection, request: Request, ends: list[int]) -> None:
+        self._connection = connection
+        self._request = request
+        self._ends = ends
+        self._marks = bytearray(ends[-1])
+        self._left = len(ends) - 1
+        self._error: Error | None = None
+
+    def of(self, index: int) -> _Count:
+        """Where the count of one of them goes."""
+        return _Count(lambda count, error: self._take(index, count, error))
+
+    def _take(self, index: int, count: int, error: Error | None) -> None:
+        start, end = self._ends[index : index + 2]
+        marked = min(count, end - start)
+        self._marks[start : start + marked] = b"\1" * marked
+        self._error = self._error or error
+        self._left -= 1
+        if self._left:
+            return
+        if self._error is not None:
+            self._connection.fail(self._request, self._error)
+        else:
+            self._connection.reply_counts(self._request, self._marks)
+
+
+class _Count:
+    """Where one count goes; the `Waiter` of the fan-out."""
+
+    __slots__ = ("_ended", "_take")
+
+    def __init__(self, take: Callable[[int, Error | None], None]) -> None:
+        self._take = take
+        self._ended = False
+
+    def done(self) -> bool:
+        """Whether it has been given."""
+        return self._ended
+
+    def set_result(self, result: Any, /) -> None:
+        self._ended = True
+        self._take(result, None)
+
+    def set_exception(self, error: Exception, /) -> None:
+        self._ended = True
+        self._take(0, _as_told(error))
+
+
+def _as_told(error: Exception) -> Error:
+    """The error as it crosses the wire: one that arose between router and node is the cluster's."""
+    if isinstance(error, Error) and error.code:
+        return error
+    return Unavailable(f"the cluster cannot answer: {error}")

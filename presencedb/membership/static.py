@@ -1,17 +1,17 @@
 """A static list of members: a file that everybody in the cluster has a copy of, and reads anew on SIGHUP.
 
-    # A presencedb cluster. Nodes and routers have a copy each; whoever changes it raises the epoch.
-    cluster = "7f3a9c1be0d24455"
+    # A presencedb cluster. Every node and router has a copy of this file; whoever changes it raises the epoch.
+    name = "7f3a9c1be0d24455"
     epoch = 1
     seed = "a1b2c3d4e5f60718"
     replicas = 2
 
-    [[members]]
+    [[node]]
     id = "n1"
     address = "10.0.0.1:7411"
     weight = 100
 
-`cluster` names the founding: two clusters have two names, however alike their members are. `seed` is that of the hash, 64
+`name` names the founding: two clusters have two names, however alike their members are. `seed` is that of the hash, 64
 bits in hexadecimal digits; the ids' places depend on it, so it never changes.
 """
 
@@ -33,8 +33,8 @@ _CLUSTER_BYTES: Final = 8
 _SEED_BITS: Final = 64
 _FILE_BYTES_MAX: Final = 1024 * 1024
 _SEED: Final = re.compile(r"[0-9a-f]{1,16}")
-_CLUSTER: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_KEYS: Final = {"cluster", "epoch", "seed", "replicas", "members"}
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_KEYS: Final = {"name", "epoch", "seed", "replicas", "node"}
 _MEMBER_KEYS: Final = {"id", "address", "weight"}
 _HEADER: Final = (
     "# A presencedb cluster. Every node and router has a copy of this file; whoever changes it raises the epoch.\n"
@@ -46,11 +46,11 @@ class ClusterFile:
     """What is in the file.
 
     Attributes:
-        cluster: names the founding.
+        name: of the cluster; another founding has another.
         topology: the members at this epoch.
     """
 
-    cluster: str
+    name: str
     topology: Topology
 
     @classmethod
@@ -91,13 +91,13 @@ class ClusterFile:
         topology = self.topology
         lines = [
             _HEADER,
-            f'cluster = "{self.cluster}"\n',
+            f'name = "{self.name}"\n',
             f"epoch = {topology.epoch}\n",
             f'seed = "{topology.seed:016x}"\n',
             f"replicas = {topology.replicas}\n",
         ]
         lines += [
-            f"\n[[members]]\nid = {_quoted(member.id)}\naddress = {_quoted(member.address)}\nweight = {member.weight}\n"
+            f"\n[[node]]\nid = {_quoted(member.id)}\naddress = {_quoted(member.address)}\nweight = {member.weight}\n"
             for member in topology.members
         ]
         return "".join(lines)
@@ -108,7 +108,7 @@ class ClusterFile:
         Raises:
             ConfigError: it is of another cluster or seed, or says something else without a later epoch.
         """
-        if later.cluster != self.cluster or later.topology.seed != self.topology.seed:
+        if later.name != self.name or later.topology.seed != self.topology.seed:
             raise ConfigError(
                 "the list of members is of another cluster now, or has another seed: nobody can change to that"
             )
@@ -124,26 +124,26 @@ class ClusterFile:
     @classmethod
     def _of_values(cls, values: dict[str, Any]) -> Self:
         _check_keys("", values, _KEYS)
-        seed, cluster, members = values["seed"], values["cluster"], values["members"]
-        if not isinstance(cluster, str) or not _CLUSTER.fullmatch(cluster):
-            raise ValueError("cluster: 1 to 64 letters, digits, dots, dashes and underscores are expected")
+        seed, name, members = values["seed"], values["name"], values["node"]
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError("name: 1 to 64 letters, digits, dots, dashes and underscores are expected")
         if not isinstance(seed, str) or not _SEED.fullmatch(seed):
             raise ValueError("seed: up to 16 hexadecimal digits in quotes are expected")
         if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
-            raise ValueError("members: tables are expected, each beginning with [[members]]")
+            raise ValueError("node: tables are expected, each beginning with [[node]]")
         if not members:
-            raise ValueError("members: there is none")
+            raise ValueError("node: there is none")
         listed = []
         for index, member in enumerate(members):
-            _check_keys(f"members[{index}].", member, _MEMBER_KEYS, optional={"weight"})
+            _check_keys(f"node[{index}].", member, _MEMBER_KEYS, optional={"weight"})
             try:
                 listed.append(Member(**member))
             except ValueError as wrong:
-                raise ValueError(f"members[{index}].{wrong}") from None
+                raise ValueError(f"node[{index}].{wrong}") from None
         addresses = [member.address for member in listed]
         if twice := next((address for address in addresses if addresses.count(address) > 1), None):
-            raise ValueError(f"members: two have the address {twice}")
-        return cls(cluster, Topology(values["epoch"], int(seed, 16), values["replicas"], tuple(listed)))
+            raise ValueError(f"node: two have the address {twice}")
+        return cls(name, Topology(values["epoch"], int(seed, 16), values["replicas"], tuple(listed)))
 
 
 def _check_keys(path: str, values: dict[str, Any], known: set[str], optional: Iterable[str] = ()) -> None:

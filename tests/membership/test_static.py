@@ -14,16 +14,16 @@ from presencedb.placement.members import Member
 from presencedb.placement.topology import Topology
 
 GOOD = """
-cluster = "c1"
+name = "c1"
 epoch = 3
 seed = "ffffffffffffffff"
 replicas = 2
 
-[[members]]
+[[node]]
 id = "n1"
 address = "127.0.0.1:7411"
 
-[[members]]
+[[node]]
 id = "n2"
 address = "127.0.0.1:7421"
 weight = 50
@@ -40,7 +40,7 @@ def written(folder: Path, text: str) -> Path:
 
 def test_a_file_is_read(tmp_path: Path) -> None:
     file = ClusterFile.read(written(tmp_path, GOOD))
-    assert file.cluster == "c1"
+    assert file.name == "c1"
     members = (Member("n1", "127.0.0.1:7411"), Member("n2", "127.0.0.1:7421", 50))
     assert file.topology == Topology(3, 2**64 - 1, 2, members)
 
@@ -48,32 +48,32 @@ def test_a_file_is_read(tmp_path: Path) -> None:
 @given(addresses=st.lists(printable, min_size=1, max_size=5, unique=True), replicas=st.integers(1, 8))
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, addresses: list[str], replicas: int) -> None:
     file = ClusterFile.found([Member(f"n{index}", address) for index, address in enumerate(addresses)], replicas)
-    assert ClusterFile.read(written(tmp_path_factory.mktemp("cluster"), file.text())) == file
+    assert ClusterFile.read(written(tmp_path_factory.mktemp("name"), file.text())) == file
 
 
 def test_two_clusters_have_nothing_in_common() -> None:
     members = [Member("n1", "127.0.0.1:7411")]
     one, other = ClusterFile.found(members, 1), ClusterFile.found(members, 1)
-    assert one.cluster != other.cluster
+    assert one.name != other.name
     assert one.topology.seed != other.topology.seed
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('cluster = "c1"\n', "", "cluster: it is missing"),
+        ('name = "c1"\n', "", "name: it is missing"),
         ("epoch = 3", 'epoch = "3"', "epoch: an integer"),
         ("epoch = 3", "epoch = -1", "epoch: an integer"),
         ('"ffffffffffffffff"', "12", "seed: up to 16 hexadecimal digits in quotes"),
         ('"ffffffffffffffff"', '"1ffffffffffffffff"', "seed: up to 16 hexadecimal digits in quotes"),
         ("replicas = 2", "replicas = 9", "replicas: an integer from 1 to 8"),
         ("replicas = 2", "replica = 2", "replicas: it is missing"),
-        ("replicas = 2", "replicas = 2\nname = 1", "name: there is no such key; known are cluster, epoch"),
+        ("replicas = 2", "replicas = 2\ntitle = 1", "title: there is no such key; known are epoch, name"),
         ('id = "n2"', 'id = "n1"', "n1 is there twice"),
-        ('id = "n2"', 'id = "n 2"', r"members\[1\].id: 1 to 64 letters"),
-        ('id = "n2"\n', "", r"members\[1\].id: it is missing"),
-        ("weight = 50", "weight = 5000", r"members\[1\].weight: an integer from 0 to 1000"),
-        ("weight = 50", "wait = 50", r"members\[1\].wait: there is no such key"),
+        ('id = "n2"', 'id = "n 2"', r"node\[1\].id: 1 to 64 letters"),
+        ('id = "n2"\n', "", r"node\[1\].id: it is missing"),
+        ("weight = 50", "weight = 5000", r"node\[1\].weight: an integer from 0 to 1000"),
+        ("weight = 50", "wait = 50", r"node\[1\].wait: there is no such key"),
         ("127.0.0.1:7421", "127.0.0.1:7411", "two have the address 127.0.0.1:7411"),
         ("epoch = 3", "epoch = = 3", "at line 3"),
     ],
@@ -99,8 +99,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_no_members_are_no_cluster(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="members: there is none"):
-        ClusterFile.read(written(tmp_path, GOOD.partition("[[members]]")[0] + "members = []"))
+    with pytest.raises(ConfigError, match="node: there is none"):
+        ClusterFile.read(written(tmp_path, GOOD.partition("[[node]]")[0] + "node = []"))
 
 
 def test_a_change_needs_a_later_epoch(tmp_path: Path) -> None:

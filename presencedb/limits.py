@@ -106,7 +106,8 @@ LISTEN_BACKLOG: Final = 1024
 """Connections that the kernel keeps waiting to be accepted: a crowd that reconnects comes all at once."""
 TLS_HANDSHAKE_MS_MAX: Final = 10 * SECOND_MS
 LAST_WORDS_MS_MAX: Final = 1 * SECOND_MS
-"""How long a client that was refused is still listened to. A socket closed with input unread takes back the answer."""
+"""How long a client whose connection is being closed may go on sending, which is thrown away. A socket closed with input
+unread takes back the answers that are on their way."""
 KEEPALIVE_IDLE_S: Final = 60
 KEEPALIVE_INTERVAL_S: Final = 15
 KEEPALIVE_PROBES: Final = 4

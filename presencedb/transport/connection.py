@@ -2,7 +2,8 @@
 
 Requests are served at once, in the order in which they came. What bounds a connection:
 
-- *its share of a turn*: after `TURN_REQUESTS_MAX` requests or `TURN_IDS_MAX` ids the others have their turn;
+- *its share of a turn*: after `TURN_REQUESTS_MAX` requests or `TURN_IDS_MAX` ids the others have their turn; and when all
+  together have had theirs (see `hub`), what came waits for the next one;
 - *write pressure*: while more than `WRITE_HIGH_WATER_BYTES` of answers wait for a client that does not read, no further
   request is taken from the session, whatever it holds already, and nothing is read from the socket. So a connection keeps at
   most one read of input and one frame that is not whole yet, and of output twice the high water and the one answer that
@@ -26,7 +27,9 @@ from presencedb.limits import (
     LAST_WORDS_MS_MAX,
     RUN_FRAMES_MAX,
     SECOND_MS,
+    SMALL_INPUT_BYTES,
     TURN_IDS_MAX,
+    TURN_REQUEST_IDS,
     TURN_REQUESTS_MAX,
     WRITE_HIGH_WATER_BYTES,
     WRITE_LOW_WATER_BYTES,
@@ -81,6 +84,7 @@ class Connection(asyncio.BufferedProtocol):
         self._out_bytes = 0
         self._high_water_bytes = WRITE_HIGH_WATER_BYTES
         self._turn_ids_left = 0
+        self._input_bytes = 0  # that came since a request was served
         self._dirty = False  # the hub will flush this
         self._unfinished = False  # the session may hold more requests; until they are done nothing is read
         self._scheduled = False  # the hub will go on with them
@@ -88,7 +92,7 @@ class Connection(asyncio.BufferedProtocol):
         self._held_back = False  # the service waits for room
         self._reading = True
         self._ended = False  # no more input is wanted: the peer's end, a protocol error, or a close from here
-        self._refused = False  # input is read and thrown away, so that the peer can read why
+        self._discarding = False  # input is read and thrown away, so that the peer gets to read what was written to it
         self._last_words: asyncio.TimerHandle | None = None
 
     @property
@@ -155,6 +159,11 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.set_write_buffer_limits(high=high_water_bytes, low=low_water_bytes)
             _limit_unsent(self._transport.get_extra_info("socket"), low_water_bytes)
 
+    @property
+    def is_small(self) -> bool:
+        """Whether what waits to be served is so little that it may go before others."""
+        return self._input_bytes <= SMALL_INPUT_BYTES
+
     def charge(self, id_count: int) -> None:
         """Count work beyond that for the ids of a request, done for it, against this connection's share of the turn."""
         self._turn_ids_left -= id_count
@@ -187,6 +196,7 @@ class Connection(asyncio.BufferedProtocol):
     def close(self) -> None:
         """Read no more; close when everything answered so far has been written."""
         if not self._ended:
+            self._discarding = True
             self._end()
 
     def abort(self) -> None:
@@ -222,14 +232,21 @@ class Connection(asyncio.BufferedProtocol):
         if not self._opening:
             self._opening = bytes(self._hub.read_buffer[: min(nbytes, OPENING_BYTES_MAX)])
         self._session.receive_data(self._hub.read_buffer[:nbytes])
-        if not self._unfinished:
+        self._input_bytes += nbytes
+        if self._unfinished:
+            return
+        if self._hub.has_time:
             self._work()
+        else:
+            self._unfinished = True
+            self._schedule_rest()
+            self._update_reading()
 
     def eof_received(self) -> bool:
         if self._transport is None:
             return False
         self._ended = True
-        self._refused = False
+        self._discarding = False
         if not self._unfinished:
             self.flush()
         # Plain sockets stay open for the answers that are still to be written. TLS cannot be closed on one side only.
@@ -260,20 +277,25 @@ class Connection(asyncio.BufferedProtocol):
             request = session.next_request()
             if request is None:
                 self._unfinished = session.full
+                if self._unfinished:  # of refusals, or of large answers: more than a share in any case
+                    self._turn_ids_left = min(self._turn_ids_left, 0)
+                elif requests_left < TURN_REQUESTS_MAX:
+                    self._input_bytes = 0
                 self._collect()
                 if session.protocol_error is not None and not self._ended:
                     self._hub.protocol_errors += 1
                     log.debug("connection refused for what it sent", peer=self.peer, error=str(session.protocol_error))
-                    self._refused = True
+                    self._discarding = True
                     if is_http(self._opening):
                         self._write(HTTP_ANSWER)
                     self._end()
                 break
             requests_left -= request.frame_count
-            self._turn_ids_left -= len(request.ids)
+            self._turn_ids_left -= len(request.ids) + TURN_REQUEST_IDS
             serve(self, request)
         else:
             self._unfinished = True
+        self._hub.spend(TURN_IDS_MAX - self._turn_ids_left)
         self._schedule_rest()
         if self._ended:
             self._mark_dirty()
@@ -305,8 +327,8 @@ class Connection(asyncio.BufferedProtocol):
         self._mark_dirty()
 
     def _finish(self, transport: asyncio.Transport) -> None:
-        """Everything is written: close, or let a peer that was refused read why before it is cut off."""
-        if not self._refused or not transport.can_write_eof():
+        """Everything is written: close, or let a peer that may still be sending read it before it is cut off."""
+        if not self._discarding or not transport.can_write_eof():
             transport.close()
         elif self._last_words is None:
             transport.write_eof()
@@ -319,7 +341,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _update_reading(self) -> None:
         transport = self._transport
-        reading = self._refused or not (self._pressed or self._unfinished or self._ended)
+        reading = self._discarding or not (self._pressed or self._unfinished or self._ended)
         if transport is None or transport.is_closing() or reading == self._reading:
             return
         self._reading = reading

@@ -3,17 +3,23 @@
 A *turn* is what the loop does between two looks at its sockets. Whatever is answered or pushed in a turn is written at the
 beginning of the next one, in one write a connection; what a connection could not get done within its share of a turn goes
 on after that, so that everybody else has been served in between.
+
+All connections together have `LOOP_TURN_IDS_MAX` ids a turn. When those are spent, whatever else comes in that turn waits,
+and is not read from any more. In the next turn those who have sent little go first, then the others, each in the order in
+which they came: so who asks for little waits for at most two turns, however many connections flood the loop, and a turn is
+never longer than what it may spend and the one frame that goes over it. The others have at least one step a turn.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from presencedb.limits import READ_BUFFER_BYTES, SECOND_MS, STALL_QUIET_TURNS
+from presencedb.limits import LOOP_TURN_IDS_MAX, READ_BUFFER_BYTES, SECOND_MS, STALL_QUIET_TURNS
 
 if TYPE_CHECKING:
     from presencedb.transport.connection import Connection
@@ -41,7 +47,9 @@ class Hub:
         self._gone = asyncio.Event()
         self._gone.set()
         self._dirty: list[Connection] = []
-        self._unfinished: list[Connection] = []
+        self._small: deque[Connection] = deque()  # unfinished, those who have sent little
+        self._large: deque[Connection] = deque()  # and the others
+        self._ids_left = LOOP_TURN_IDS_MAX
         self._turn_scheduled = False
 
     @property
@@ -77,8 +85,18 @@ class Hub:
         self._schedule_turn()
 
     def mark_unfinished(self, connection: Connection) -> None:
-        """Go on with this connection's requests in the next turn, after the flush."""
-        self._unfinished.append(connection)
+        """Go on with this connection's requests in the next turn, or one of those after it."""
+        (self._small if connection.is_small else self._large).append(connection)
+        self._schedule_turn()
+
+    @property
+    def has_time(self) -> bool:
+        """Whether anything more is to be served in this turn."""
+        return self._ids_left > 0
+
+    def spend(self, id_count: int) -> None:
+        """Count work of a connection against what all of them may do in this turn."""
+        self._ids_left -= id_count
         self._schedule_turn()
 
     async def wait_until_quiet(self, timeout_ms: int) -> bool:
@@ -117,11 +135,25 @@ class Hub:
 
     def _turn(self) -> None:
         self._turn_scheduled = False
+        self._ids_left = LOOP_TURN_IDS_MAX
+        self._flush()
+        if self._small:
+            self._go_on(self._small)
+            self._flush()
+        self._go_on(self._large, count_min=1)
+        if self._small or self._large:
+            self._schedule_turn()
+
+    def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
-        unfinished, self._unfinished = self._unfinished, []
         for connection in dirty:
             _isolated(connection, connection.flush)
-        for connection in unfinished:
+
+    def _go_on(self, unfinished: deque[Connection], count_min: int = 0) -> None:
+        for count in range(len(unfinished)):  # whoever joins the line meanwhile has its turn in the next one
+            if not self.has_time and count >= count_min:
+                return
+            connection = unfinished.popleft()
             _isolated(connection, connection.go_on)
 
 

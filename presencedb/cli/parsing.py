@@ -24,7 +24,7 @@ from presencedb.version import __version__
 
 HELP_WIDTH = 110
 SOURCES = "Each option is also a variable (--ttl: PRESENCEDB_TTL) and a key of the TOML file of --config (ttl = 30)."
-COMPLETION = 'Shell completion, for bash (zsh and fish likewise): eval "$(_PRESENCEDB_COMPLETE=bash_source presencedb)"'
+COMPLETION = 'eval "$(_PRESENCEDB_COMPLETE=bash_source presencedb)"'
 
 
 class TableOption(click.Option):
@@ -148,8 +148,9 @@ class Root(click.Group):
                     ("presencedb COMMAND --help", "more about a command"),
                 ]
             )
-        formatter.write_paragraph()
-        formatter.write_text(COMPLETION)
+        with formatter.section("Shell completion, for bash (zsh and fish likewise)"):
+            # Not as text, which would be broken into lines that cannot be pasted.
+            formatter.write(f"{' ' * formatter.current_indent}{COMPLETION}\n")
 
 
 def _code_of(entry: Entry) -> Any:

@@ -98,6 +98,10 @@ def test_completion_scripts_come_out(shell: str, mark: str) -> None:
     assert "_PRESENCEDB_COMPLETE" in result.stdout
 
 
+def test_the_help_has_a_line_for_completion_that_can_be_pasted() -> None:
+    assert '  eval "$(_PRESENCEDB_COMPLETE=bash_source presencedb)"\n' in run_command("--help").stdout
+
+
 def test_commands_options_and_values_are_completed() -> None:
     assert completions("presencedb st", 1) == {"status"}
     assert completions("presencedb ", 1) == set(CATALOG)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from array import array
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -215,6 +216,16 @@ class AsyncClient:
         """
         return await self._bound().run(calls.status(ids))
 
+    async def status_array(self, ids: Iterable[IdLike]) -> bytes:
+        """The same without an object for each user: a byte each in the order asked, 0 offline, 1 online, 2 unknown.
+
+        Repeated ids are answered each time.
+
+        Raises:
+            BadRequest: an id is not valid.
+        """
+        return await self._bound().run(calls.status_array(ids))
+
     async def last_seen(self, ids: Iterable[IdLike]) -> dict[Id, datetime | None]:
         """When users were last alive (or signed off), in UTC, by canonical id.
 
@@ -224,6 +235,16 @@ class AsyncClient:
             BadRequest: an id is not valid.
         """
         return await self._bound().run(calls.last_seen(ids))
+
+    async def last_seen_array(self, ids: Iterable[IdLike]) -> array[int]:
+        """The same without an object for each user: Unix milliseconds in the order asked, -1 where `last_seen` has None.
+
+        The array has the type code `q`, signed 64-bit integers. Repeated ids are answered each time.
+
+        Raises:
+            BadRequest: an id is not valid.
+        """
+        return await self._bound().run(calls.last_seen_array(ids))
 
     async def count(self) -> int:
         """How many users are online."""

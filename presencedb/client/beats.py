@@ -7,7 +7,7 @@ for `wait_s`, or until the connection is lost, writes a heartbeat for `ids`, and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from random import Random
 from typing import Final
 
@@ -38,11 +38,11 @@ class Beats:
         """For whom to beat, each once."""
         return list(self._counts)
 
-    def begin(self, ids: Sequence[Id]) -> None:
+    def begin(self, ids: Iterable[Id]) -> None:
         """A block keeps these users online from now on; it has just beaten for them."""
         self._counts.update(ids)
 
-    def end(self, ids: Sequence[Id]) -> None:
+    def end(self, ids: Iterable[Id]) -> None:
         """A block keeps these users online no more; another may go on."""
         self._counts.subtract(ids)
         for user_id in ids:

@@ -14,6 +14,7 @@ from typing import Final, Self
 from presencedb.client.beats import BEAT_FAILED, LOG_NAME, Beats
 from presencedb.client.caller import Caller
 from presencedb.client.calls import BEAT, WriteCall
+from presencedb.client.coalesce import Ids
 from presencedb.client.failures import client_closed
 from presencedb.client.forks import forget_in_child
 from presencedb.client.waiting import READABLE, Alarm, Waiter, now_s
@@ -60,7 +61,7 @@ class Keeper:
                 self._alarm = alarm
             self._beats.begin(beat.ids)
 
-    def end(self, ids: list[Id]) -> None:
+    def end(self, ids: Ids) -> None:
         """Beat for these users no more, unless another block keeps them too."""
         with self._lock:
             self._beats.end(ids)

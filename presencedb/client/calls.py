@@ -10,20 +10,22 @@ any order or at once, and again where `retry` says so; and hands the answers bac
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from presencedb.client import values
-from presencedb.client.coalesce import Write, split_into_frames
+from presencedb.client.coalesce import Ids, Write, split_into_frames
 from presencedb.client.values import IdLike
 from presencedb.errors import BadRequest
-from presencedb.ids import Id
+from presencedb.ids import Id, IdBatch
 from presencedb.limits import AGE_MS_MAX, GRACE_MS_MAX, SCAN_LIMIT_MAX
 
 R = TypeVar("R")
-V = TypeVar("V")
+C = TypeVar("C", bytes, "array[int]")
 
 BEAT: Final = Write("heartbeat")
 """A heartbeat of now, which shares its frame with others."""
@@ -82,7 +84,7 @@ class WriteCall(NamedTuple):
     """A write that may share its frame with others of the same moment (`coalesce`), about canonical ids."""
 
     write: Write
-    ids: list[Id]
+    ids: Ids
 
 
 # --- writes ----------------------------------------------------------------------------------------------------------
@@ -135,13 +137,14 @@ def keep_online(ids: tuple[IdLike, ...], grace_ms: int = 0) -> tuple[WriteCall, 
     return WriteCall(BEAT, canonical), WriteCall(_write("offline", 0, grace_ms), canonical)
 
 
-def writing(write: Write, ids: list[Id]) -> Plan[int]:
+def writing(write: Write, ids: Ids) -> Plan[int]:
     """A write, or several that became one: the result is how many users it changed."""
 
     def result(answers: Sequence[Any]) -> int:
         return sum(values.read_count(write.method, answer) for answer in answers)
 
-    frames = [Frame((part,), len(part), write) for part in _parts(ids)]
+    batch = ids if isinstance(ids, IdBatch) else IdBatch.of_canonical(ids)
+    frames = [Frame((part,), len(part), write) for part in split_into_frames(batch)]
     return Plan(write.method, frames, result, write.age_ms)
 
 
@@ -154,7 +157,28 @@ def status(ids: Iterable[IdLike]) -> Plan[dict[Id, bool | None]]:
     Raises:
         BadRequest: an id is not valid.
     """
-    return _by_id("status", ids, values.read_statuses)
+    batch = values.read_ids("status", ids)
+
+    def result(answers: Sequence[bytes]) -> dict[Id, bool | None]:
+        statuses = chain.from_iterable(_columns(values.read_statuses, frames, answers))
+        return dict(zip(batch, map(values.ONLINE_OF.__getitem__, statuses), strict=True))
+
+    frames = _questions(batch)
+    return Plan("status", frames, result)
+
+
+def status_array(ids: Iterable[IdLike]) -> Plan[bytes]:
+    """`status_array(ids)`.
+
+    Raises:
+        BadRequest: an id is not valid.
+    """
+
+    def result(answers: Sequence[bytes]) -> bytes:
+        return b"".join(_columns(values.read_statuses, frames, answers))
+
+    frames = _questions(values.read_ids("status_array", ids))
+    return Plan("status", frames, result)
 
 
 def last_seen(ids: Iterable[IdLike]) -> Plan[dict[Id, datetime | None]]:
@@ -163,7 +187,32 @@ def last_seen(ids: Iterable[IdLike]) -> Plan[dict[Id, datetime | None]]:
     Raises:
         BadRequest: an id is not valid.
     """
-    return _by_id("last_seen", ids, values.read_times)
+    batch = values.read_ids("last_seen", ids)
+
+    def result(answers: Sequence[array[int]]) -> dict[Id, datetime | None]:
+        times_ms = chain.from_iterable(_columns(values.read_times, frames, answers))
+        times = (None if time_ms < 0 else values.read_time("last_seen", time_ms) for time_ms in times_ms)
+        return dict(zip(batch, times, strict=True))
+
+    frames = _questions(batch)
+    return Plan("last_seen", frames, result)
+
+
+def last_seen_array(ids: Iterable[IdLike]) -> Plan[array[int]]:
+    """`last_seen_array(ids)`.
+
+    Raises:
+        BadRequest: an id is not valid.
+    """
+
+    def result(answers: Sequence[array[int]]) -> array[int]:
+        times_ms = array("q")
+        for column in _columns(values.read_times, frames, answers):
+            times_ms += column
+        return times_ms
+
+    frames = _questions(values.read_ids("last_seen_array", ids))
+    return Plan("last_seen", frames, result)
 
 
 def count() -> Plan[int]:
@@ -204,21 +253,12 @@ def _single(method: str, params: tuple[Any, ...], read: Callable[[Any], R]) -> P
     return Plan(method, (Frame(params),), lambda answers: read(answers[0]))
 
 
-def _by_id(method: str, ids: Iterable[IdLike], read: Callable[[int, Any], list[V]]) -> Plan[dict[Id, V]]:
-    canonical = values.read_ids(method, ids)
-    frames = [Frame((part,), len(part)) for part in _parts(canonical)]
-
-    def result(answers: Sequence[Any]) -> dict[Id, V]:
-        found: list[V] = []
-        for frame, answer in zip(frames, answers, strict=True):
-            found += read(frame.id_count, answer)
-        return dict(zip(canonical, found, strict=True))
-
-    return Plan(method, frames, result)
+def _questions(batch: IdBatch) -> list[Frame]:
+    return [Frame((part,), len(part)) for part in split_into_frames(batch)]
 
 
-def _parts(ids: list[Id]) -> list[list[Id]]:
-    return split_into_frames(ids) if ids else []
+def _columns(read: Callable[[int, C], C], frames: Sequence[Frame], answers: Sequence[C]) -> list[C]:
+    return [read(frame.id_count, answer) for frame, answer in zip(frames, answers, strict=True)]
 
 
 def _write(method: str, age_ms: int, grace_ms: int, *, alone: bool = False) -> Write:

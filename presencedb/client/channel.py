@@ -54,7 +54,7 @@ class Channel:
         self.heard_s = now_s()
         self.was_of_use = False
         self.era = 0
-        self._session = ClientSession()
+        self._session = ClientSession(columns=True)
         self._buffer = memoryview(bytearray(READ_BUFFER_BYTES))
         self._unsent: deque[memoryview] = deque()
         self._unsent_bytes = 0

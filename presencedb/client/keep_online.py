@@ -9,9 +9,9 @@ from typing import Self
 
 from presencedb.client.beats import BEAT_FAILED, LOG_NAME, Beats
 from presencedb.client.calls import BEAT, WriteCall
+from presencedb.client.coalesce import Ids
 from presencedb.client.driver import Driver
 from presencedb.errors import ClientClosed
-from presencedb.ids import Id
 
 _log = logging.getLogger(LOG_NAME)
 
@@ -37,7 +37,7 @@ class Keeper:
         if self._task is None or self._task.done():
             self._task = self._driver.spawn(self._beat_for_ever(), "presencedb-keep-online")
 
-    def end(self, ids: list[Id]) -> None:
+    def end(self, ids: Ids) -> None:
         """Beat for these users no more, unless another block keeps them too."""
         self._beats.end(ids)
         if not self._beats and self._task is not None:

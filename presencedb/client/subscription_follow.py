@@ -15,7 +15,7 @@ from typing import Any
 
 from presencedb.client.failures import missed_error
 from presencedb.client.subscription import Ask, OnGap, Subscription, found_out
-from presencedb.client.values import Change, read_cursor, read_page, read_statuses
+from presencedb.client.values import ONLINE_OF, Change, read_cursor, read_page, read_statuses
 from presencedb.errors import GapError
 from presencedb.ids import Id
 from presencedb.limits import RESYNC_PAGE_IDS
@@ -122,7 +122,7 @@ class FollowSubscription(Subscription):
         def answered(result: Any) -> None:
             statuses = read_statuses(len(ids), result)
             if inquiry is self._inquiry:
-                self._find_out(inquiry, list(zip(ids, statuses, strict=True)))
+                self._find_out(inquiry, list(zip(ids, map(ONLINE_OF.__getitem__, statuses), strict=True)))
                 self._ask_statuses(inquiry)
 
         self._queue(Ask("status", lambda: (ids,), answered, self.end, may_wait=True))

@@ -23,7 +23,7 @@ from presencedb.client.failures import feed_closed, missed_error
 from presencedb.client.subscription import Ask, OnGap, Subscription, found_out
 from presencedb.client.values import Change, read_count, read_watched
 from presencedb.errors import Error, GapError, TooLarge
-from presencedb.ids import Id
+from presencedb.ids import Id, IdBatch
 
 
 class _Part:
@@ -213,6 +213,6 @@ class WatchSubscription(Subscription):
 
 def _each_once(ids: Iterable[Id]) -> dict[Id, None]:
     once = dict.fromkeys(ids)
-    if len(split_into_frames(list(once))) > 1:
+    if len(split_into_frames(IdBatch.of_canonical(list(once)))) > 1:
         raise TooLarge(f"the ids of one watch fit a frame; these {len(once)} do not")
     return once

@@ -6,12 +6,13 @@ Nothing that a server sends is believed: an answer of another shape than the cal
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from types import NoneType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 from presencedb.errors import BadRequest, ProtocolError
@@ -21,9 +22,14 @@ from presencedb.protocol.messages import PROTOCOL_VERSION
 IdLike: TypeAlias = int | str | UUID
 """An id as a caller may give it. Answers name it in its canonical form: `42` for `"42"`, the text of a UUID."""
 
+ONLINE_OF: Final = (False, True, None)
+"""What each `Status` byte says."""
+C = TypeVar("C", bytes, "array[int]")
+
+_UNSIGNED_FORMATS: Final = ("Q", "L")
+_UNSIGNED_BYTES: Final = 8
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BOOL_OR_NONE: Final[set[type]] = {bool, NoneType}
-_INT_OR_NONE: Final[set[type]] = {int, NoneType}
 _INT_OR_TEXT: Final = {int, str}
 
 
@@ -107,21 +113,41 @@ class ServerInfo:
         )
 
 
-def read_ids(method: str, ids: Iterable[IdLike]) -> list[Id]:
+def read_ids(method: str, ids: Iterable[IdLike]) -> IdBatch:
     """The canonical ids of a call, in order, repeated ones included.
 
+    A buffer of unsigned 64-bit integers is copied as it is, without an object for each.
+
     Raises:
-        BadRequest: a value is not an id, or `ids` is one id instead of several.
+        BadRequest: a value is not an id, `ids` is one id instead of several, or a buffer of anything else.
     """
-    if type(ids) not in (tuple, list) and (isinstance(ids, str | bytes) or not isinstance(ids, Iterable)):
-        raise BadRequest(f"{method} takes several ids, as in {method}([42]), not one {type(ids).__name__}")
+    if isinstance(ids, IdBatch):
+        return ids
+    if type(ids) not in (tuple, list):
+        if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+            raise BadRequest(f"{method} takes several ids, as in {method}([42]), not one {type(ids).__name__}")
+        if _is_buffer_of_ids(method, ids):
+            return IdBatch(ids)
     values: list[object] = list(ids)
     if len(values) == 1:
         value = values[0]
-        return [canonical_id(str(value) if isinstance(value, UUID) else value)]
+        return IdBatch.of_canonical([canonical_id(str(value) if isinstance(value, UUID) else value)])
     if any(issubclass(kind, UUID) for kind in set(map(type, values))):
         values = [str(value) if isinstance(value, UUID) else value for value in values]
-    return list(IdBatch(values))
+    return IdBatch(values)
+
+
+def _is_buffer_of_ids(method: str, ids: object) -> bool:
+    try:
+        view = memoryview(ids)  # type: ignore[arg-type] # most are no buffer, which is how to find out
+    except TypeError:
+        return False
+    if view.ndim != 1 or view.itemsize != _UNSIGNED_BYTES or view.format not in _UNSIGNED_FORMATS:
+        raise BadRequest(
+            f"a buffer of ids is one of unsigned 64-bit integers (array('Q'), numpy.uint64) in one dimension, not of type "
+            f"{view.format!r} in {view.ndim}; {method} takes a list as well"
+        )
+    return True
 
 
 def read_each(method: str, ids: tuple[IdLike, ...], batch: str = "") -> list[Id]:
@@ -134,7 +160,7 @@ def read_each(method: str, ids: tuple[IdLike, ...], batch: str = "") -> list[Id]
         BadRequest: a value is not an id, or is several of them.
     """
     try:
-        return read_ids(method, ids)
+        return [canonical_id(ids[0])] if len(ids) == 1 and type(ids[0]) is not UUID else list(read_ids(method, ids))
     except BadRequest:
         if not any(isinstance(value, Iterable) and not isinstance(value, str | bytes) for value in ids):
             raise
@@ -153,24 +179,22 @@ def read_duration_ms(name: str, value: int, most: int) -> int:
     return value
 
 
-def read_statuses(asked: int, result: Any) -> list[bool | None]:
-    """The answer to `status`, of as many ids as were asked.
+def read_statuses(asked: int, statuses: bytes) -> bytes:
+    """The answer to `status`, a `Status` byte for each of so many ids.
 
     Raises:
-        ProtocolError: it is of another shape.
+        ProtocolError: it is of another length.
     """
-    statuses: list[bool | None] = _read_array("status", asked, result, _BOOL_OR_NONE)
-    return statuses
+    return _of_length("status", asked, statuses)
 
 
-def read_times(asked: int, result: Any) -> list[datetime | None]:
-    """The answer to `last_seen`, of as many ids as were asked.
+def read_times(asked: int, times_ms: array[int]) -> array[int]:
+    """The answer to `last_seen`, Unix milliseconds or -1 for each of so many ids.
 
     Raises:
-        ProtocolError: it is of another shape.
+        ProtocolError: it is of another length.
     """
-    times: list[int | None] = _read_array("last_seen", asked, result, _INT_OR_NONE)
-    return [None if time_ms is None else read_time("last_seen", time_ms) for time_ms in times]
+    return _of_length("last_seen", asked, times_ms)
 
 
 def read_time(method: str, time_ms: int) -> datetime:
@@ -237,9 +261,9 @@ def read_watched(method: str, asked: int, result: Any) -> tuple[str, list[bool |
         ProtocolError: it is of another shape.
     """
     match result:
-        case [str(cursor), list(statuses)]:
-            return cursor, _read_array(method, asked, statuses, _BOOL_OR_NONE)
-    raise _unexpected(method, "something that is not a cursor and statuses")
+        case [str(cursor), list(statuses)] if len(statuses) == asked and set(map(type, statuses)) <= _BOOL_OR_NONE:
+            return cursor, statuses
+    raise _unexpected(method, f"something that is not a cursor and {asked} statuses")
 
 
 def read_presence(params: list[Any]) -> tuple[str, list[Change]]:
@@ -262,11 +286,10 @@ def _read_change(event: Any) -> Change:
     raise _unexpected("presence", "a change that is not [id, online, at_ms, reason]")
 
 
-def _read_array(method: str, asked: int, result: Any, kinds: set[type]) -> Any:
-    if not isinstance(result, list) or len(result) != asked or not set(map(type, result)) <= kinds:
-        size = f"{len(result)} values" if isinstance(result, list) else type(result).__name__
-        raise _unexpected(method, f"{size} for {asked} ids, or values of another kind than promised")
-    return result
+def _of_length(method: str, asked: int, column: C) -> C:
+    if len(column) != asked:
+        raise _unexpected(method, f"{len(column)} values for {asked} ids")
+    return column
 
 
 def _unexpected(method: str, what: str) -> ProtocolError:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from presencedb.client.subscription import Ask
+from presencedb.client.values import ONLINE_OF
 from presencedb.errors import Busy, Error, GapError, TooLarge
 from presencedb.ids import Id
 from presencedb.protocol.messages import Notification
@@ -147,7 +148,7 @@ class ModelServer:
                 page = rest[: min(limit, 2)]
                 return [str(page[-1]) if page != rest else None, page]
             case "status", (list(ids),):
-                return [self.state.get(user_id, False) for user_id in ids]
+                return bytes(ONLINE_OF.index(self.state.get(user_id, False)) for user_id in ids)
         raise AssertionError(f"{ask.method} {ask.params}")
 
     def _place(self, connection: Connection, cursor: Any, *, live: bool) -> int:

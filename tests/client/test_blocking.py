@@ -294,7 +294,6 @@ def test_a_batch_does_not_wait_for_a_server_that_waits_for_the_client() -> None:
 def test_no_more_requests_wait_for_answers_than_a_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caller, "CLIENT_IN_FLIGHT_MAX", 3)
     monkeypatch.setattr(coalesce, "IDS_PER_FRAME_MAX", 2)
-    monkeypatch.setattr(coalesce, "_ALWAYS_FIT_COUNT", 1)
     waiting: list[tuple[Peer, Request]] = []
     most = 0
 
@@ -317,7 +316,6 @@ def test_no_more_requests_wait_for_answers_than_a_server_takes(monkeypatch: pyte
 
 def test_a_batch_of_which_a_part_is_refused_tries_that_part_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coalesce, "IDS_PER_FRAME_MAX", 2)
-    monkeypatch.setattr(coalesce, "_ALWAYS_FIT_COUNT", 1)
     with fake_server() as server, Client(server.fake.url, timeout_s=30) as db:
         refused: list[list[object]] = []
 
@@ -337,7 +335,6 @@ def test_a_batch_of_which_a_part_is_refused_tries_that_part_again(monkeypatch: p
 
 def test_a_batch_of_which_a_part_is_denied_leaves_the_connection_as_good_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coalesce, "IDS_PER_FRAME_MAX", 2)
-    monkeypatch.setattr(coalesce, "_ALWAYS_FIT_COUNT", 1)
     with fake_server() as server, Client(server.fake.url, timeout_s=30) as db:
 
         def deny_one(peer: Peer, request: Request) -> object:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.client import (
     running,
+    test_buffers,
     test_calls,
     test_connections,
     test_follow,
@@ -23,6 +24,7 @@ from tests.client import (
 from tests.client.in_threads import InThreads
 
 LEFT_OUT: Final[dict[ModuleType, set[str]]] = {
+    test_buffers: set(),
     test_calls: set(),
     test_wrong_answers: set(),
     test_connections: {

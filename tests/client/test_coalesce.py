@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from itertools import chain
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from presencedb.client.coalesce import FRAME_ID_BYTES_MAX, Coalescer, Write, split_into_frames
-from presencedb.ids import Id
+from presencedb.ids import Id, IdBatch
 from presencedb.limits import FRAME_BYTES_MAX, ID_TEXT_BYTES_MAX, IDS_PER_FRAME_MAX
 from presencedb.protocol.codec import encode_request
 
@@ -56,24 +57,43 @@ def test_a_caller_keeps_its_own_list() -> None:
     assert mine == [1]
 
 
+def test_a_batch_stays_a_batch() -> None:
+    coalescer: Coalescer[str] = Coalescer()
+    batch = IdBatch([1, 2])
+    alone = Write("heartbeat", alone=True)
+    assert coalescer.add(BEAT, [7], "a") is True
+    assert coalescer.add(alone, batch, "b") is False
+    assert coalescer.add(alone, [3], "c") is False
+    assert coalescer.add(BEAT, [8], "d") is False
+    groups = coalescer.take()
+    assert groups[1].ids is batch
+    assert [(list(group.ids), group.waiters) for group in groups] == [
+        ([7], ["a"]),
+        ([1, 2], ["b"]),
+        ([3], ["c"]),
+        ([8], ["d"]),
+    ]
+
+
 def test_a_batch_that_fits_is_one_frame_and_not_copied() -> None:
-    batches: list[list[Id]] = [[], [1], list(range(IDS_PER_FRAME_MAX))]
-    for ids in batches:
-        frames = split_into_frames(ids)
+    for count in (1, IDS_PER_FRAME_MAX):
+        batch = IdBatch(range(count))
+        frames = split_into_frames(batch)
         assert len(frames) == 1
-        assert frames[0] is ids
+        assert frames[0] is batch
+    assert split_into_frames(IdBatch([])) == []
 
 
 def test_a_batch_is_split_by_number() -> None:
-    ids: list[Id] = list(range(2 * IDS_PER_FRAME_MAX + 1))
-    frames = split_into_frames(ids)
+    ids = array("Q", range(2 * IDS_PER_FRAME_MAX + 1))
+    frames = split_into_frames(IdBatch(ids))
     assert [len(frame) for frame in frames] == [IDS_PER_FRAME_MAX, IDS_PER_FRAME_MAX, 1]
-    assert list(chain.from_iterable(frames)) == ids
+    assert list(chain.from_iterable(frames)) == ids.tolist()
 
 
 def test_a_batch_of_long_texts_is_split_by_bytes() -> None:
-    ids: list[Id] = [f"{number:0{ID_TEXT_BYTES_MAX}}" for number in range(50_000)]
-    frames = split_into_frames(ids)
+    ids = [f"{number:0{ID_TEXT_BYTES_MAX}}" for number in range(50_000)]
+    frames = split_into_frames(IdBatch(ids))
     assert list(chain.from_iterable(frames)) == ids
     assert len(frames) == 4
     for frame in frames:
@@ -83,9 +103,9 @@ def test_a_batch_of_long_texts_is_split_by_bytes() -> None:
 @given(st.lists(st.sampled_from([5, 2**64 - 1, "a", "ü" * 127, "x" * 255, "€" * 85]), min_size=1, max_size=6))
 def test_every_frame_is_within_both_bounds(pattern: list[Id]) -> None:
     ids = (pattern * 40_000)[:40_000]
-    frames = split_into_frames(ids)
+    frames = split_into_frames(IdBatch(ids))
     assert sum(map(len, frames)) == len(ids)
-    assert frames[0] == ids[: len(frames[0])]
+    assert list(frames[0]) == ids[: len(frames[0])]
     for frame in frames:
         assert 0 < len(frame) <= IDS_PER_FRAME_MAX
         assert len(encode_request(0, "status", (frame,))) <= FRAME_ID_BYTES_MAX + 100

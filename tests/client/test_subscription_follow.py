@@ -13,6 +13,7 @@ from presencedb.errors import Busy, ConnectError, Denied, GapError, ProtocolErro
 from presencedb.ids import Id
 from presencedb.limits import FOLLOW_QUEUE_CHANGES_MAX, RESYNC_PAGE_IDS
 from presencedb.protocol.messages import Notification
+from presencedb.states import Status
 from tests.client.model_server import AT_MS
 
 Taken = tuple[Id, bool | None, str]
@@ -93,8 +94,8 @@ def test_after_a_gap_whoever_is_online_and_whoever_is_so_no_more_is_found_out() 
     assert answer(follow, [None, [4]]).params == ("p", RESYNC_PAGE_IDS)
     ask = next_ask(follow)
     assert (ask.method, ask.id_count) == ("status", 3)
-    status = {2: False, 3: None, 5: True}
-    follow.answered(ask, [status[user_id] for user_id in ask.params[0]])
+    status = {2: Status.OFFLINE, 3: Status.UNKNOWN, 5: Status.ONLINE}
+    follow.answered(ask, bytes(status[user_id] for user_id in ask.params[0]))
     assert follow.next_ask(0.0) is None
     found = taken(follow)[7:]
     assert sorted(found, key=str) == [(2, False, "known"), (3, None, "unknown"), (4, True, "known"), (7, True, "known")]

@@ -150,3 +150,29 @@ def test_anything_else_on_the_wire_is_refused_with_its_place(value: object, wher
     with pytest.raises(BadRequest, match=f"^{where}") as refused:
         Topology.from_wire(value, BadRequest)
     assert len(refused.value.message) < 250
+
+
+ANYTHING: Final = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(), st.text(max_size=9), st.binary(max_size=9)
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(st.sampled_from([*WIRE]), st.text(max_size=2)), inner, max_size=4),
+    ),
+    max_leaves=12,
+)
+
+
+@given(value=ANYTHING, key=st.sampled_from([*WIRE]), member_key=st.sampled_from([*WIRE["members"][0]]))
+def test_whatever_comes_is_a_topology_or_a_protocol_error(value: object, key: str, member_key: str) -> None:
+    for given_value in (value, WIRE | {key: value}, WIRE | {"members": [value]}, with_member(**{member_key: value})):
+        try:
+            read = Topology.from_wire(given_value)
+        except ProtocolError as refused:
+            message = refused.message
+        else:
+            assert Topology.from_wire(read.to_wire()) == read
+            continue
+        assert message.startswith("topology")
+        assert len(message) < 300

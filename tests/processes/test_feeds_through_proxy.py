@@ -15,13 +15,14 @@ from typing import Final
 
 import pytest
 
+from tests.processes.feeds_node import FragileNode
 from tests.processes.feeds_readers import Reader
 from tests.processes.feeds_steps import KINDS, Step, make_steps
 from tests.processes.feeds_world import World
 from tests.support.waiting import wait_until_async
 
-SEEDS: Final = (1, 2)
-STRETCHES: Final = 3
+SEEDS: Final = (10, 188)
+STRETCHES: Final = 4
 HEAVY_SEEDS_VARIABLE: Final = "PRESENCEDB_TEST_FEED_SEEDS"
 """`FIRST:COUNT`, which seeds `make test-heavy` plays; one of a failure alone: `17:1`."""
 HEAVY_STRETCHES: Final = 6
@@ -31,9 +32,9 @@ async def play(seed: int, steps: list[Step]) -> None:
     """Let the steps happen to readers of every kind at once."""
     gc.collect()
     before = _in_use()
-    with World(asyncio.get_running_loop()) as world:
-        readers = [Reader(kind, world.proxy.url, seed) for kind in KINDS]
-        world.add_readers(readers)
+    with FragileNode() as node:
+        readers = [Reader(kind, node.proxy.url, seed) for kind in KINDS]
+        world = World(node, asyncio.get_running_loop(), readers)
         try:
             await asyncio.to_thread(world.perform, steps)
         except BaseException as error:

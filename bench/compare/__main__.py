@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from bench.compare import events
+from bench.compare import events, fan_out
 from bench.compare.peers import Server, presencedb, redis_like
 from bench.compare.rows import ROWS, Row
 from bench.load import generator
@@ -30,15 +30,18 @@ PEERS = ("presencedb", "redis", "valkey")
 def main() -> None:
     """Run what the command line names and print the tables in Markdown."""
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", default="all", choices=["load", "memory", "events", "all"], help="(all)")
+    parser.add_argument(
+        "parts", nargs="*", default="all", choices=["load", "memory", "events", "fan-out", "all"], help="(all)"
+    )
     parser.add_argument("--users", type=int, default=1_000_000, help="users that a server holds (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each peer (default %(default)s)")
     parser.add_argument("--duration-ms", type=int, default=2000, help="of one turn (default %(default)s)")
     parser.add_argument("--kinds", default="int32,int64,uuid", help="kinds of ids for memory (default %(default)s)")
     parser.add_argument("--live", default="0,10000,1000000", help="users beside the events (default %(default)s)")
+    parser.add_argument("--watchers", type=int, default=10_000, help="of one user, for fan-out (default %(default)s)")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     arguments = parser.parse_args()
-    parts = ["load", "memory", "events"] if "all" in arguments.parts else arguments.parts
+    parts = ["load", "memory", "events", "fan-out"] if "all" in arguments.parts else arguments.parts
     results: dict[str, object] = {"machine": _machine()}
     print(f"Measured on {_machine()}.\n")
     if "load" in parts:
@@ -47,17 +50,19 @@ def main() -> None:
         results["memory"] = compare_memory(arguments.users, arguments.kinds.split(","))
     if "events" in parts:
         results["events"] = compare_events([int(count) for count in arguments.live.split(",")])
+    if "fan-out" in parts:
+        results["fan_out"] = compare_fan_out(arguments.watchers)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 @contextmanager
-def _server(peer: str, ttl_s: int = LONG_TTL_S) -> Iterator[Server]:
+def _server(peer: str, ttl_s: int = LONG_TTL_S, *, connections_max: int = 1000) -> Iterator[Server]:
     if peer == "presencedb":
         with presencedb(SERVER_CPU, "--ttl", str(ttl_s)) as server:
             yield server
     else:
-        with redis_like(peer, SERVER_CPU) as server:
+        with redis_like(peer, SERVER_CPU, "--maxclients", str(connections_max)) as server:
             yield server
 
 
@@ -142,6 +147,22 @@ def compare_events(live_counts: list[int]) -> dict[str, dict[str, object]]:
             figures.setdefault(str(live), {})[peer] = asdict(late)
             cells.append(f"{late.delivered} came, median {late.median_ms:.0f} ms, last {late.max_ms:.0f} ms late")
         print(f"| {live:,} live users | " + " | ".join(cells) + " |", flush=True)
+    print()
+    return figures
+
+
+def compare_fan_out(watchers: int) -> dict[str, dict[str, float]]:
+    """How long one change takes to reach many who watch one user."""
+    fan_out.allow_connections(watchers)
+    figures: dict[str, dict[str, float]] = {}
+    print(f"| one change to {watchers:,} | first to last | request to first | processor time | reading core |")
+    print("|---" * 5 + "|")
+    for peer in PEERS:
+        with _server(peer, connections_max=watchers + 100) as server:
+            went = fan_out.measure(server, watchers, LOAD_CPU)
+        figures[peer] = asdict(went)
+        times = f"{went.between_ms:.0f} ms | {went.first_ms:.0f} ms | {went.server_cpu_ms:.0f} ms"
+        print(f"| {peer} | {times} | {went.reader_share:.0%} |", flush=True)
     print()
     return figures
 

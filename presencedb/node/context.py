@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from presencedb.engine import Engine
+from presencedb.errors import Unavailable
+from presencedb.node.cluster.role import ClusterRole
 from presencedb.node.counters import Counters
 from presencedb.node.settings import NodeSettings
 from presencedb.node.subscribers import Subscribers
@@ -25,6 +27,7 @@ class NodeContext:
         seed: of the hash.
         address: where clients reach it; empty: nowhere but from inside this process.
         doorkeeper: who may do what.
+        cluster: its role in a cluster; None: it stands alone.
         stopping: requests are not served any more.
         info: takes the counters of all parts.
         wrote: is called after the reply to a command that wrote.
@@ -38,9 +41,21 @@ class NodeContext:
     subscribers: Subscribers
     counters: Counters
     doorkeeper: Doorkeeper
+    cluster: ClusterRole | None
     run: str
     seed: int
     address: str = ""
     stopping: bool = False
     info: Callable[[], dict[str, Any]]
     wrote: Callable[[], None]
+
+    @property
+    def member(self) -> ClusterRole:
+        """Its role in its cluster.
+
+        Raises:
+            Unavailable: it stands alone.
+        """
+        if self.cluster is None:
+            raise Unavailable("this node is no member of a cluster")
+        return self.cluster

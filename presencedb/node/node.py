@@ -25,6 +25,7 @@ from presencedb.limits import (
     TICK_AGE_MS_MAX,
     TICK_ORIGIN,
 )
+from presencedb.node.cluster.role import ClusterRole
 from presencedb.node.context import NodeContext
 from presencedb.node.counters import Counters
 from presencedb.node.dispatch import Dispatcher
@@ -73,6 +74,8 @@ class Node:
             raise
         self._parts = parts
         parts.ticker.start()
+        if parts.cluster is not None:
+            parts.cluster.start()
         log.info(
             "node started",
             node=self._settings.node_id,
@@ -96,6 +99,8 @@ class Node:
         parts.context.stopping = not await parts.hub.wait_until_quiet(timeout_ms // 2)
         await parts.hub.close(max(0, int((deadline_s - parts.hub.loop.time()) * SECOND_MS)))
         parts.ticker.stop()
+        if parts.cluster is not None:
+            await parts.cluster.stop()
         log.info("node stopped", node=self._settings.node_id, all_served=not parts.context.stopping)
 
     @property
@@ -156,7 +161,7 @@ class _Parts:
         scale = TickScale(settings.tick_ms)
         self.hub = Hub()
         self.tcp_address: tuple[str, int] | None = None
-        seed = secrets.randbits(_SEED_BITS) if settings.seed is None else settings.seed
+        seed = _seed_of(settings)
         run = secrets.token_hex(_RUN_BYTES)
         self._engine = _make_engine(settings, scale, seed)
         self._warm_until_tick = TICK_ORIGIN + scale.ticks(settings.ttl_ms) if settings.warm_up else None
@@ -164,6 +169,7 @@ class _Parts:
         self._wall_time = WallTime(clock, settings.tick_ms, TICK_ORIGIN, self.ticker.start_ns)
         self._feed = Feed(self._engine, self._wall_time, run, scale.ticks(FEED_LINGER_MS))
         self._subscribers = Subscribers(self._engine, self._feed, seed, scale.ticks(SLOW_READER_MS), self.hub.loop.call_soon)
+        self.cluster = _make_role(settings, run, self._engine, self.ticker, scale)
         counters = Counters()
         doorkeeper = Doorkeeper(settings.credentials)
         information = Information(
@@ -186,6 +192,7 @@ class _Parts:
             subscribers=self._subscribers,
             counters=counters,
             doorkeeper=doorkeeper,
+            cluster=self.cluster,
             run=run,
             seed=seed,
             info=information.take,
@@ -215,6 +222,18 @@ class _Parts:
         # What waits must not grow with how fast heartbeats come in, and nobody is told of less than a notification's worth.
         if self._engine.transitions_waiting >= FEED_FRAME_EVENTS_MAX:
             self._subscribers.publish(self.ticker.now())
+
+
+def _seed_of(settings: NodeSettings) -> int:
+    if settings.cluster is not None:
+        return settings.cluster.topology.seed
+    return secrets.randbits(_SEED_BITS) if settings.seed is None else settings.seed
+
+
+def _make_role(settings: NodeSettings, run: str, engine: Engine, ticker: Ticker, scale: TickScale) -> ClusterRole | None:
+    if settings.cluster is None:
+        return None
+    return ClusterRole(settings.cluster, settings.node_id, run, engine=engine, ticker=ticker, scale=scale)
 
 
 def _make_engine(settings: NodeSettings, scale: TickScale, seed: int) -> Engine:

@@ -16,6 +16,7 @@ from presencedb.limits import (
     TTL_MS_DEFAULT,
     TTL_MS_MAX,
 )
+from presencedb.node.cluster.settings import ClusterSettings
 
 _SEED_MAX: Final = 2**64 - 1
 
@@ -33,6 +34,7 @@ class NodeSettings:
         ssl_context: TLS on the TCP port.
         warm_up: after the start, say that a status is unknown for one ttl, rather than offline.
         drain_timeout_ms: how long a stop waits for what is on its way.
+        cluster: what it is a member of; None: it stands alone. Its seed is that of the hash then.
 
     Raises:
         ConfigError: a value is out of its range; the message names both.
@@ -49,6 +51,7 @@ class NodeSettings:
     ssl_context: ssl.SSLContext | None = None
     warm_up: bool = False
     drain_timeout_ms: int = 5_000
+    cluster: ClusterSettings | None = None
 
     def __post_init__(self) -> None:
         _check("tick", self.tick_ms, TICK_MS_MIN, TICK_MS_MAX)

@@ -238,7 +238,7 @@ def _read_request(message: Any) -> Request | Malformed:
         params = read_params(command, message[-1])
     except (BadRequest, TooLarge, UnknownMethod) as error:
         return Malformed(msgid, error, fatal=False)
-    return Request(command, msgid, params.ids, params.cursor, params.limit, params.options)
+    return Request(command, msgid, params.ids, params.cursor, params.limit, params.options, member=params.member)
 
 
 def _not_rpc() -> Malformed:

@@ -17,6 +17,7 @@ class Split(Enum):
     TELLER = "of each id the first owner that knows its status, and is listened to from then on"
     SLOTS = "one owner of each slot"
     ALL = "every node"
+    NODE = "the node that is meant; a router refuses it"
 
 
 class Merge(Enum):
@@ -35,6 +36,7 @@ class Param(Enum):
     IDS = "ids"
     CURSOR = "cursor"
     LIMIT = "limit"
+    MEMBER = "member"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,7 @@ class Request:
     limit: int
     options: Options
     run: Run | None = None
+    member: str = ""
     reply: bytes | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,8 +14,10 @@ from presencedb.limits import (
     CURSOR_BYTES_MAX,
     GRACE_MS_MAX,
     IDS_PER_FRAME_MAX,
+    MEMBER_ID_BYTES_MAX,
     OPTION_TEXT_BYTES_MAX,
     OPTIONS_MAX,
+    REPLICAS_MAX,
     SCAN_LIMIT_MAX,
     SLOT_COUNT,
 )
@@ -29,6 +32,8 @@ class Options:
     grace_ms: int = 0
     epoch: int | None = None
     slots: tuple[int, ...] | None = None
+    missed: tuple[str, ...] = ()
+    forwarded: bool = False
     token: str | None = field(default=None, repr=False)
     client: str | None = None
     version: str | None = None
@@ -42,8 +47,10 @@ class Params:
     cursor: str | None
     limit: int
     options: Options
+    member: str = ""
 
 
+_MEMBER: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MEMBER_ID_BYTES_MAX - 1}}}")
 _NO_IDS: Final = IdBatch.of_canonical([])
 
 
@@ -68,6 +75,8 @@ def read_params(command: Command, values: list[Any]) -> Params:
             params.ids = _read_ids(value)
         elif param is Param.CURSOR:
             params.cursor = _read_cursor(value)
+        elif param is Param.MEMBER:
+            params.member = _read_member("a member", value)
         else:
             params.limit = _read_int("limit", value, 1, SCAN_LIMIT_MAX)
     return params
@@ -124,11 +133,33 @@ def _read_slots(name: str, value: Any) -> tuple[int, ...]:
     return slots
 
 
+def _read_member(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not _MEMBER.fullmatch(value):
+        raise BadRequest(f"{name} is named by 1 to {MEMBER_ID_BYTES_MAX} letters, digits, dots, dashes and underscores")
+    return value
+
+
+def _read_members(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise BadRequest(f"{name} is an array of members")
+    if len(value) > REPLICAS_MAX:
+        raise TooLarge(f"{name} has at most {REPLICAS_MAX} members, not {len(value)}")
+    return tuple(_read_member("a member", member) for member in value)
+
+
+def _read_switch(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadRequest(f"{name} is true or false")
+    return value
+
+
 _OPTION_READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "age_ms": lambda name, value: _read_int(name, value, 0, AGE_MS_MAX),
     "grace_ms": lambda name, value: _read_int(name, value, 0, GRACE_MS_MAX),
     "epoch": lambda name, value: _read_int(name, value, 0, 2**63 - 1),
     "slots": _read_slots,
+    "missed": _read_members,
+    "forwarded": _read_switch,
     "token": _read_text,
     "client": _read_text,
     "version": _read_text,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from presencedb.errors import Busy, Error
@@ -173,6 +174,21 @@ class ServerSession:
             self._out.append(frame)
 
 
+@dataclass(slots=True, eq=False)
+class Traffic:
+    """What went over a connection: requests and notifications sent, and all bytes both ways."""
+
+    frames_sent: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+    def add(self, other: Traffic) -> None:
+        """Count what went over another one too."""
+        self.frames_sent += other.frames_sent
+        self.bytes_sent += other.bytes_sent
+        self.bytes_received += other.bytes_received
+
+
 class ClientSession:
     """The client's end: numbers requests, and tells which response belongs to which."""
 
@@ -184,6 +200,7 @@ class ClientSession:
                 `Status` each, and an `array('q')` of Unix milliseconds, -1 for nil. One of another shape comes as a
                 ProtocolError, as if it were the server's answer.
         """
+        self.traffic = Traffic()
         self._columns: dict[int, str] = {}
         self._as_columns = columns
         self._decoder = ClientDecoder(self._columns)
@@ -195,6 +212,7 @@ class ClientSession:
         msgid = self._next_msgid
         self._next_msgid = (msgid + 1) & MSGID_MAX
         self._out.append(encode_request(msgid, method, params))
+        self.traffic.frames_sent += 1
         if self._as_columns and method in COLUMN_METHODS:
             self._columns[msgid] = method
         return msgid
@@ -202,9 +220,11 @@ class ClientSession:
     def notify(self, method: str, params: Sequence[Any]) -> None:
         """Queue a notification, which gets no answer."""
         self._out.append(encode_notification(method, params))
+        self.traffic.frames_sent += 1
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
         """Take bytes as they came, in pieces of any size. The data is copied."""
+        self.traffic.bytes_received += len(data)
         self._decoder.feed(data)
 
     def next_message(self) -> Response | Notification | None:
@@ -219,4 +239,5 @@ class ClientSession:
         """Take what is to be sent."""
         data = b"".join(self._out)
         self._out.clear()
+        self.traffic.bytes_sent += len(data)
         return data

@@ -87,6 +87,7 @@ class MemberConnection:
         state: what is thought of it.
         on_state: called when that has changed.
         failures: how often it was found silent or down.
+        refused: whether, while it is down, the last attempt to connect met a machine that is there and no process.
     """
 
     def __init__(self, member: Member, dialling: Dialling, random: Random) -> None:
@@ -94,6 +95,7 @@ class MemberConnection:
         self.state = MemberState.DOWN
         self.on_state: Callable[[MemberConnection], None] = _ignore
         self.failures = 0
+        self.refused = False
         self._dialling = dialling
         self._target = dialling.target(member)
         self._random = random
@@ -224,7 +226,8 @@ class MemberConnection:
             settings = self._dialling.settings
             try:
                 link = await dial(self._target, settings.greeting, settings.connect_timeout_s)
-            except (Error, OSError):
+            except (Error, OSError) as error:
+                self.refused = isinstance(error.__cause__, ConnectionRefusedError)
                 self._tried.set()
                 await asyncio.sleep(self._random.uniform(0.5, 1) * wait_ms / SECOND_MS)
                 wait_ms = min(2 * wait_ms, MEMBER_RETRY_MS_MAX)
@@ -232,6 +235,7 @@ class MemberConnection:
             if link.lost_by is not None:
                 continue
             wait_ms = MEMBER_RETRY_MS_MIN
+            self.refused = False
             self._gone.clear()
             link.on_lost = self._lost
             link.on_room = self._pump

@@ -1,4 +1,4 @@
-/* The watchers of one id, sorted: in the record itself while they are few, else in a block whose size follows from their count.
+/* The watchers of one id, sorted: in the record itself while they are few, else in a block, whose size their count says.
  *
  * Who comes or goes moves those behind it: of 10,000 watchers that is 40 kB at most, about a microsecond.
  */

@@ -1,5 +1,5 @@
-/* What is done with an index: watch, unwatch, forget a watcher, select. Loops over ids and names go in blocks: what a block will
- * need is fetched first, level by level, so that its cache misses overlap.
+/* What is done with an index: watch, unwatch, forget a watcher, select. Loops over ids and names go in blocks: what a block
+ * will need is fetched first, level by level, so that its cache misses overlap.
  */
 #ifndef PRESENCEDB_WATCHING_INDEX_H
 #define PRESENCEDB_WATCHING_INDEX_H
@@ -66,7 +66,8 @@ static inline void fetch_records(const struct store *store, const uint32_t hashe
 }
 
 /* The short hashes of a block of ids; their records are on the way. */
-static inline size_t fetch_ids(const struct store *store, const struct ids *ids, size_t first, uint32_t hashes[FETCH_BLOCK]) {
+static inline size_t fetch_ids(const struct store *store, const struct ids *ids, size_t first,
+                               uint32_t hashes[FETCH_BLOCK]) {
     const size_t count = ids->count - first < FETCH_BLOCK ? ids->count - first : FETCH_BLOCK;
     for (size_t i = 0; i < count; i++) {
         hashes[i] = hash_short(ids_hash_of(ids, &store->keys, first + i));

@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, binding=True
 """The watch index, compiled: from ids to watchers and back, at a few bytes a watch in each direction.
 
-Goals: an id that nobody watches is passed over in some nanoseconds, whatever is watched; no step is longer than the work it
-was asked for, however popular an id is; memory is that of what is watched now. Not goals: threads, and anything about
+Goals: an id that nobody watches is passed over in some nanoseconds, whatever is watched; a step is as long as the work
+it was asked for, and nothing is ever made anew at one go; memory is that of what is watched now. Not goals: threads, and anything about
 statuses, sockets and time.
 
     id --hash--> 28 bits --> bucket --> record --> record         a chain; each link has a filter, so that most searches

@@ -20,8 +20,8 @@ static inline size_t memory_cost(size_t bytes) {
     return bytes == 0 ? 0 : bytes <= 24 ? 32 : (bytes + 8 + 15) / 16 * 16;
 }
 
-/* How many items a list of `count` has room for: of 32-bit numbers, as many as fit what the block takes anyway; and for many,
- * up to an eighth more, so that a list which grows one by one is seldom moved. */
+/* How many items a list of `count` has room for: of 32-bit numbers, as many as fit what the block takes anyway; and for
+ * many, up to an eighth more, so that a list which grows one by one is seldom moved. */
 static inline uint32_t list_room(uint32_t count) {
     if (count <= 6) {
         return count == 0 ? 0 : 6;
@@ -49,7 +49,7 @@ static inline void memory_free(struct memory *memory, void *block, size_t bytes)
     memory->bytes -= memory_cost(bytes);
 }
 
-/* The same block or another, smaller. Never fails: where the allocator has no smaller one, the old one goes on as if it were. */
+/* The same block or another, smaller. Never fails: where the allocator has no smaller one, the old one goes on for it. */
 static inline void *memory_shrink(struct memory *memory, void *old, size_t from_bytes, size_t to_bytes) {
     if (to_bytes == 0) {
         memory_free(memory, old, from_bytes);

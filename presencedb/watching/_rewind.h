@@ -39,7 +39,8 @@ static inline bool ids_equal(const struct ids *first, size_t at, const struct id
     if (first->kinds[at] != second->kinds[other] || a.low != b.low) {
         return false;
     }
-    return first->kinds[at] == KIND_TEXT ? memcmp(first->texts + a.high, second->texts + b.high, a.low) == 0 : a.high == b.high;
+    return first->kinds[at] == KIND_TEXT ? memcmp(first->texts + a.high, second->texts + b.high, a.low) == 0
+                                         : a.high == b.high;
 }
 
 /* The slot of an id, or the empty one where it belongs. */

@@ -1,6 +1,6 @@
 /* The watchers by number, and for each the names of what it watches, in the order in which it came to watch them.
  *
- * A number is the place of a watcher in one array. The lowest free one is given out, and the array ends at the highest in use.
+ * A number is a place in one array. The lowest free one is given out, and the array ends at the highest in use.
  */
 #ifndef PRESENCEDB_WATCHING_ROSTER_H
 #define PRESENCEDB_WATCHING_ROSTER_H

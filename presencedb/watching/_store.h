@@ -36,7 +36,7 @@ struct record {
     uint8_t kind;
 };
 
-/* What must be undone or mended elsewhere is not in here: this knows nothing of watchers but that a record has room for them. */
+/* Of watchers it knows only that a record has room for them. */
 struct store {
     struct memory memory;
     struct hash_keys keys;
@@ -146,7 +146,7 @@ static inline bool buckets_grow(struct store *store) {
     return true;
 }
 
-/* Gives back the buckets that are too many: a third more than there are records, so that one who comes and goes moves none. */
+/* Gives back the buckets that are too many: over a third more than the records, so that coming and going moves none. */
 static inline void buckets_fit(struct store *store) {
     while (store->heads.count > store->records.count + store->records.count / 3) {
         const uint32_t last = store->heads.count - 1;

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from presencedb.errors import TooLarge
-from presencedb.ids import Hasher, Id, IdBatch, IdKind
+from presencedb.ids import Hasher, Id, IdBatch, IdKind, uuid_text
 from presencedb.implementation import COMPILED
 from presencedb.states import Reason, Status
 from presencedb.transitions import Transition, Transitions
@@ -237,6 +237,26 @@ def test_ids_that_look_alike_are_told_apart() -> None:
     assert index.unwatch(watchers[0], IdBatch([second])) == 0
     assert index.unwatch(watchers[0], IdBatch([first])) == 1
     assert dict(index.match(IdBatch([first, second]))) == {watchers[1]: array("I", [1])}
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        pytest.param(TEXTS_ALIKE, id="texts-of-one-length"),
+        pytest.param((12, "u00348903227"), id="a-number-and-a-text-of-so-many-bytes"),
+        pytest.param((160257044, uuid_text(160257044)), id="a-number-and-the-uuid-of-its-bits"),
+    ],
+)
+def test_two_that_agree_in_all_that_is_compared_first(pair: tuple[Id, Id]) -> None:
+    assert name_of(pair[0]) == name_of(pair[1])
+    for watched, other in (pair, pair[::-1]):
+        index = _index.CompiledWatchIndex(SEED)
+        index.watch(watcher := index.add_watcher(), IdBatch([watched]), count_max=2)
+        assert index.match(IdBatch([other])) == []
+        assert index.unwatch(watcher, IdBatch([other])) == 0
+        assert index.watch(watcher, IdBatch([other, watched]), count_max=2) == 1
+        _index.check(index)
+        assert list(index.watched(watcher)) == [watched, other]
 
 
 def test_one_id_too_many_that_looks_alike_changes_nothing() -> None:

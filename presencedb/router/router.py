@@ -5,13 +5,14 @@ side by side: it is the cluster client behind a listener.
 from __future__ import annotations
 
 import secrets
+import socket
 from random import Random
 from typing import Final
 
 import structlog
 
 from presencedb.client.cluster.fanout import Fanout
-from presencedb.credentials import Credentials
+from presencedb.credentials import Credentials, Right
 from presencedb.limits import SECOND_MS
 from presencedb.placement import Topology
 from presencedb.router.service import RouterService
@@ -79,6 +80,20 @@ class Router:
     def ready(self) -> bool:
         """Whether it serves: it has started, does not stop, and some member is up."""
         return self._parts is not None and not self._draining and self._parts.fanout.view.any_up is not None
+
+    async def adopt(self, sock: socket.socket, rights: frozenset[Right]) -> None:
+        """Serve a connected socket of this process, such as one end of a pair, with these rights.
+
+        A router that stops closes it.
+
+        Raises:
+            RuntimeError: the router is not started.
+        """
+        parts = self._started()
+        if self._draining:
+            sock.close()
+        else:
+            await parts.listener.adopt(sock, rights)
 
     def set_credentials(self, credentials: Credentials | None) -> None:
         """Ask for these tokens from now on; None: for none. Connections are judged anew (`Doorkeeper.change`).

@@ -22,7 +22,8 @@ WINDOW_BYTES: Final = 256 * 1024
 READ_BYTES: Final = 64 * 1024
 NS_PER_MS: Final = 1_000_000
 CONNECT_AGAIN_NS: Final = 200 * NS_PER_MS
-"""A connection that is asked for over a cut link is asked for again."""
+"""A connection that is asked for over a cut link is asked for again; a portion that was lost is sent again."""
+AGAIN_NS_MAX: Final = 4 * CONNECT_AGAIN_NS
 
 
 class Link:
@@ -32,12 +33,19 @@ class Link:
         self.is_cut = False
         self.delay_ms = (0.05, 0.5)
         """The range from which the delay of each portion is drawn."""
+        self.loss = 0.0
+        """The part of all portions that are lost, and sent again."""
         self._world = world
 
     def draw_delay_ns(self) -> int:
-        """How long the next portion takes."""
+        """How long the next portion takes, sent again as often as it is lost."""
         low, high = self.delay_ms
-        return int(self._world.random.uniform(low, high) * NS_PER_MS)
+        delay_ns = int(self._world.random.uniform(low, high) * NS_PER_MS)
+        again_ns = CONNECT_AGAIN_NS
+        while self.loss and self._world.random.random() < self.loss and again_ns <= AGAIN_NS_MAX:
+            delay_ns += again_ns
+            again_ns *= 2
+        return delay_ns
 
 
 class Network:
@@ -50,7 +58,14 @@ class Network:
 
     def link(self, first: Process, second: Process) -> Link:
         """The link between two processes."""
-        return self._links.setdefault(frozenset((first.name, second.name)), Link(self._world))
+        return self.between(first.name, second.name)
+
+    def between(self, first: str, second: str) -> Link:
+        """The link between the processes of two names, now and after they are started again."""
+        names = frozenset((first, second))
+        if names not in self._links:
+            self._links[names] = Link(self._world)
+        return self._links[names]
 
     @property
     def links(self) -> list[Link]:
@@ -82,14 +97,14 @@ class Network:
         """Send a request for a connection until it gets through."""
         if answered.done() or not process.alive:
             return
-        link = self._link_to(process, name)
+        link = self.between(process.name, name)
         if link.is_cut:
             self._world.after(CONNECT_AGAIN_NS, lambda: self._ask(process, name, answered))
             return
         self._world.after(link.draw_delay_ns(), lambda: self._arrive(process, name, answered))
 
     def _arrive(self, process: Process, name: str, answered: asyncio.Future[SimulatedSocket]) -> None:
-        link = self._link_to(process, name)
+        link = self.between(process.name, name)
         if link.is_cut:
             self._world.after(CONNECT_AGAIN_NS, lambda: self._ask(process, name, answered))
             return
@@ -100,9 +115,6 @@ class Network:
             ours, theirs = connected_pair(self._world, link, process, listener)
             listener.do(lambda: accept(theirs))
         self._world.after(link.draw_delay_ns(), lambda: process.do(lambda: _tell(answered, name, ours)))
-
-    def _link_to(self, process: Process, name: str) -> Link:
-        return self._links.setdefault(frozenset((process.name, name)), Link(self._world))
 
 
 def _tell(answered: asyncio.Future[SimulatedSocket], name: str, ours: SimulatedSocket | None) -> None:
@@ -142,7 +154,7 @@ class SimulatedSocket:
         self._queue: deque[tuple[int, Callable[[], None]]] = deque()
         self._carrying = False
         self._gone = False
-        process.ends.add(self)
+        process.ends[self] = None
 
     # --- what asyncio and the code under test call -----------------------------------------------------------------
 
@@ -184,13 +196,13 @@ class SimulatedSocket:
     def finish(self) -> None:
         """This end is closed in order: the peer learns it in its turn."""
         self._gone = True
-        self.process.ends.discard(self)
+        self.process.ends.pop(self, None)
         self._put(self.peer.take_end)
 
     def vanish(self) -> None:
         """This end is gone: the peer learns it in its turn by a reset."""
         self._gone = True
-        self.process.ends.discard(self)
+        self.process.ends.pop(self, None)
         self._put(self.peer.take_reset)
 
     # --- what the network does -------------------------------------------------------------------------------------

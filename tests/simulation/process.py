@@ -43,7 +43,7 @@ class Process:
         self.paused = False
         self.loop = SimulatedLoop(world)
         self.clock = ProcessClock(world)
-        self.ends: set[SimulatedSocket] = set()
+        self.ends: dict[SimulatedSocket, None] = {}  # in the order in which they were made, so that a seed says all
         self._world = world
         self.loop.set_exception_handler(self._note)
 

@@ -5,9 +5,9 @@
 
 from typing import Final, Protocol
 
+from presencedb.engine.copies import Copies, Copy
 from presencedb.engine.interface import (
     RETENTION_ONLINE,
-    Copy,
     Engine,
     EngineConfig,
     EngineStats,
@@ -20,6 +20,7 @@ from presencedb.transitions import Transition, Transitions
 __all__ = [
     "IMPLEMENTATION",
     "RETENTION_ONLINE",
+    "Copies",
     "Copy",
     "Engine",
     "EngineConfig",

@@ -22,39 +22,45 @@ A user is an entry: 18 bits of *mark* (compared for a whole line at once), the r
 `last_hb << 1 | signed_off`. Nothing says "online": that follows from the time word and from how far timeouts have been
 emitted, so a heartbeat writes four bytes and the expiry of a page writes none in retention beyond the ttl.
 
-| file       | what is in it                                                                            |
-|------------|------------------------------------------------------------------------------------------|
-| line.h     | entries in a cache line: layout, the search in one                                       |
-| page.h     | lines in a page: home, guests, filters; pouring a page into another                      |
-| pool.h     | memory: blocks without holes, in segments that go back to the system                     |
-| wheel.h    | the hierarchical timing wheel                                                            |
-| log.h      | what changed, until it is drained                                                        |
-| grace.h    | sign-offs that wait for the end of their grace                                           |
-| store.h    | all of these together, the way from slot to page, the text of text ids                   |
-| growth.h   | pages grow, split, shrink, merge                                                         |
-| expiry.h   | a page is looked at: timeouts, forgetting, the next time to look                         |
-| write.h    | the rules by which a register changes                                                    |
-| advance.h  | one bounded step of time                                                                 |
-| batch.h    | loops over the ids of a request, fetching ahead                                          |
-| scan.h     | reading pages out                                                                        |
-| check.h    | what must be true between two calls; asked by the tests                                  |
+| file        | what is in it                                                                            |
+|-------------|------------------------------------------------------------------------------------------|
+| line.h      | entries in a cache line: layout, the search in one                                       |
+| page.h      | lines in a page: home, guests, filters; pouring a page into another                      |
+| pool.h      | memory: blocks without holes, in segments that go back to the system                     |
+| wheel.h     | the hierarchical timing wheel                                                            |
+| log.h       | what changed, until it is drained                                                        |
+| grace.h     | sign-offs that wait for the end of their grace                                           |
+| agreement.h | what the owners of a shared slot agreed on                                               |
+| store.h     | all of these together, the way from slot to page, the text of text ids                   |
+| growth.h    | pages grow, split, shrink, merge                                                         |
+| expiry.h    | a page is looked at: timeouts, forgetting, the next time to look                         |
+| write.h     | the rules by which a register changes                                                    |
+| readout.h   | columns of users, as they are read out                                                   |
+| overdue.h   | shared slots: whoever is past the deadline, until the owners agree                       |
+| advance.h   | one bounded step of time                                                                 |
+| batch.h     | loops over the ids of a request, fetching ahead                                          |
+| scan.h      | reading slots out, a page of a scan or of copies at a time                               |
+| exchange.h  | copies of registers, out and in; forgetting a slot                                       |
+| check.h     | what must be true between two calls; asked by the tests                                  |
 
 What is in C knows nothing of Python; this file checks arguments, converts, and holds no rule of its own.
 """
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memset
 
 from array import array
 
-from presencedb.engine.interface import RETENTION_ONLINE, Copy, EngineStats, TickWentBack
+from presencedb.engine.copies import Copies
+from presencedb.engine.interface import RETENTION_ONLINE, EngineStats, TickWentBack
 from presencedb.engine.reference_slots import checked_slots
 from presencedb.limits import SLOT_COUNT, TICK_MAX
 from presencedb.transitions import Transitions
 
-from presencedb.ids._batch cimport IDS_OK, KIND_TEXT, IdBatch, id_object, ids_hash, value_of_hash
+from presencedb.ids._batch cimport IDS_OK, IdBatch, ids_hash
 
 HASH_BITS = 128
 KIND_BITS = 2
@@ -75,7 +81,9 @@ cdef class KernelEngine:
         self._accept(tick, 0)
         retention = config.retention_ticks
         keep = KEEP_EVER if retention is None else max(retention, config.ttl_ticks)
-        self.c = store_new(config.ttl_ticks, keep, retention == RETENTION_ONLINE, config.seed, config.synced, tick)
+        forgets_offline = retention == RETENTION_ONLINE
+        doubt = min(config.doubt_ticks, TICK_MAX)
+        self.c = store_new(config.ttl_ticks, keep, forgets_offline, doubt, config.seed, config.synced, tick)
         if self.c == NULL:
             raise MemoryError
         self.config = config
@@ -142,20 +150,34 @@ cdef class KernelEngine:
         return batch.offline_count
 
     def merge(self, copies, tick):
-        cdef IdBatch ids = IdBatch.of_canonical([copy.id for copy in copies])
-        cdef size_t index
-        cdef Key key
-        cdef int result
-        cdef size_t changed = 0
-        self._accept(tick, min((copy.age_ticks for copy in copies), default=0))
+        cdef IdBatch ids = copies.ids
+        cdef bytes signed_off = copies.signed_off
+        cdef const uint32_t[::1] ages
+        cdef Merging merging
+        if not ids.c.count == len(copies.ages_ticks) == len(signed_off):
+            raise ValueError(f"{len(ids)} copies have {len(copies.ages_ticks)} ages and {len(signed_off)} signs")
+        self._accept(tick, 0)
+        if ids.c.count == 0:
+            return 0
+        ages = copies.ages_ticks
         self._hash(ids)
-        for index, copy in enumerate(copies):
-            key = batch_key(&ids.c, ids.c.kinds[index], index)
-            result = store_merge(self.c, ids.c.kinds[index], &key, max(tick - copy.age_ticks, 0) << 1 | copy.signed_off)
-            if result == WRITE_NO_MEMORY:
-                raise MemoryError(f"no memory for copy {index} of {len(copies)}")
-            changed += (result & WROTE_REGISTER) != 0
-        return changed
+        merging.ages = &ages[0]
+        merging.signed_off = <const uint8_t *>PyBytes_AS_STRING(signed_off)
+        merging.tick = tick
+        merging.changed_count = merging.failed_count = 0
+        store_merge_all(self.c, &ids.c, &merging)
+        if merging.failed_count > 0:
+            raise MemoryError(f"no memory for {merging.failed_count} of {len(ids)} copies")
+        return merging.changed_count
+
+    def drop_slots(self, slots):
+        cdef SlotSet dropped = slot_set_of(slots)
+        cdef uint32_t slot = slot_set_next(&dropped, 0)
+        while slot < SLOT_COUNT:
+            if store_is_synced(self.c, slot):
+                raise ValueError(f"slot {slot} is synced, it cannot be dropped")
+            slot = slot_set_next(&dropped, slot + 1)
+        store_drop_slots(self.c, &dropped)
 
     # --- reads -------------------------------------------------------------------------------------------------------
 
@@ -193,97 +215,47 @@ cdef class KernelEngine:
     def scan(self, cursor, limit, slots=None):
         if limit < 1:
             raise ValueError(f"a page of a scan has room for one id at least, not {limit}")
-        cursor = max(cursor, 0)
-        first_slot = cursor >> (KIND_BITS + HASH_BITS)
-        found = []
-        for slot in self._online_slots(first_slot) if slots is None else checked_slots(slots):
-            if slot >= first_slot:
-                beyond = self._scan_slot(slot, cursor, limit, found)
-                if beyond is not None:
-                    return beyond, found
-        return None, found
+        cdef Columns out = Columns()
+        cdef SlotSet chosen = slot_set_of(slots)
+        cdef size_t index
+        following = self._read(cursor, limit, &chosen, True, &out.c)
+        return following, [out.ids._object(index) for index in range(out.ids.c.count)]
 
-    def _online_slots(self, first_slot):
-        """The slots from this one on where anybody is online."""
-        cdef uint32_t slot = min(first_slot, SLOT_COUNT)
-        while (slot := store_next_online_slot(self.c, slot)) < SLOT_COUNT:
-            yield slot
-            slot += 1
-
-    cdef object _scan_slot(self, uint32_t slot, object cursor, object limit, list ids):
-        """Append who is online in this slot from the cursor on. Returns the position of the first one beyond the limit."""
-        cdef Page *page
-        cdef size_t at
-        cdef int kind
-        for kind in range(KIND_COUNT):
-            first = (<object>slot << KIND_BITS | kind) << HASH_BITS
-            if cursor >= first + (1 << HASH_BITS):
-                continue
-            at = 0
-            while True:
-                page = store_walk(self.c, kind, slot, &at)
-                if page == NULL:
-                    break
-                if page.online > 0:
-                    beyond = self._scan_page(page, max(cursor - first, 0), limit, ids)
-                    if beyond is not None:
-                        return first + beyond
-        return None
-
-    cdef object _scan_page(self, const Page *page, object cursor, object limit, list ids):
-        """The same for a page; cursor and position are hashes."""
-        cdef Found *found = page_found(page)
-        cdef bits128 start
-        cdef size_t index, count
-        try:
-            start.high = cursor >> 64
-            start.low = cursor & 0xFFFFFFFFFFFFFFFF
-            count = page_read_online(self.c, page, start, found)
-            for index in range(count):
-                if len(ids) >= limit and not (index > 0 and bits_equal(found[index].hash, found[index - 1].hash)):
-                    return <object>found[index].hash.high << 64 | found[index].hash.low
-                ids.append(self._id(page.kind, &found[index]))
-        finally:
-            PyMem_Free(found)
-        return None
-
-    cdef object _id(self, int kind, const Found *found):
-        cdef bits128 value
-        if kind == KIND_TEXT:
-            value.high = 0
-            value.low = <uint8_t>found.text[0]
-            return id_object(kind, value, found.text + 1)
-        return id_object(kind, value_of_hash(&self.c.keys, kind, found.hash), NULL)
-
-    def export_slot(self, slot, tick):
-        cdef Page *page
-        cdef size_t at
-        cdef int kind
-        checked_slots((slot,))
+    def export_slots(self, slots, tick, *, count_max, cursor=0):
+        if count_max < 1:
+            raise ValueError(f"a page of copies has room for one at least, not {count_max}")
+        cdef Columns out = Columns()
+        cdef SlotSet chosen = slot_set_of(slots)
         self._accept(tick, 0)
-        copies = []
-        for kind in range(KIND_COUNT):
-            at = 0
-            while True:
-                page = store_walk(self.c, kind, slot, &at)
-                if page == NULL:
-                    break
-                self._export_page(page, copies)
-        return copies
+        following = self._read(cursor, count_max, &chosen, False, &out.c)
+        return following, out.copies(tick)
 
-    cdef int _export_page(self, const Page *page, list copies) except -1:
-        cdef Found *found = page_found(page)
-        cdef size_t index, count
-        cdef int64_t age
-        try:
-            count = page_read(self.c, page, found)
-            for index in range(count):
-                age = max(self._tick - (found[index].time >> 1), 0)
-                if age <= self.c.keep:
-                    copies.append(Copy(self._id(page.kind, &found[index]), age, (found[index].time & 1) != 0))
-        finally:
-            PyMem_Free(found)
-        return 0
+    def export(self, IdBatch ids not None, tick):
+        cdef Columns out = Columns()
+        self._accept(tick, 0)
+        self._hash(ids)
+        if not store_export(self.c, &ids.c, tick, &out.c):
+            raise MemoryError(f"no memory for the copies of {len(ids)} users")
+        return out.copies(tick)
+
+    cdef object _read(self, object cursor, object count_max, const SlotSet *slots, bint online, Readout *out):
+        """Read a page from a cursor on; returns the next one."""
+        cdef Reading reading
+        cursor = max(cursor, 0)
+        reading.slots = slots
+        reading.online = online
+        reading.tick = self._tick
+        reading.count_max = min(count_max, COUNT_MAX)
+        reading.next.slot = min(cursor >> (KIND_BITS + HASH_BITS), SLOT_COUNT)
+        reading.next.kind = cursor >> HASH_BITS & (1 << KIND_BITS) - 1
+        reading.next.hash.high = cursor >> 64 & UINT64_MAX
+        reading.next.hash.low = cursor & UINT64_MAX
+        if not store_read(self.c, &reading, out):
+            raise MemoryError(f"no memory for a page of {count_max}")
+        if not reading.more:
+            return None
+        place = <object>reading.next.slot << KIND_BITS | reading.next.kind
+        return (place << 64 | reading.next.hash.high) << 64 | reading.next.hash.low
 
     # --- time and what changed ---------------------------------------------------------------------------------------
 
@@ -324,9 +296,39 @@ cdef class KernelEngine:
         log_empty(&self.c.log)
         return count
 
+    # --- slots -------------------------------------------------------------------------------------------------------
+
     def set_synced(self, slots, synced):
         for slot in checked_slots(slots):
             self.synced_count += store_set_synced(self.c, slot, synced)
+
+    def set_shared(self, slots, shared):
+        cdef SlotSet chosen = slot_set_of(slots)
+        if not store_share(self.c, &chosen, shared):
+            raise MemoryError("no memory for what is agreed of slots")
+
+    def overdue_slots(self):
+        cdef SlotSet found
+        store_overdue_slots(self.c, &found)
+        slots = array("H")
+        cdef uint32_t slot = slot_set_next(&found, 0)
+        while slot < SLOT_COUNT:
+            slots.append(slot)
+            slot = slot_set_next(&found, slot + 1)
+        return slots
+
+    def overdue(self, slots):
+        cdef SlotSet chosen = slot_set_of(slots)
+        cdef Columns out = Columns()
+        if not store_overdue(self.c, &chosen, &out.c):
+            raise MemoryError("no memory for the ids of who is overdue")
+        return out.ids
+
+    def agree(self, slots, through_tick):
+        cdef SlotSet chosen = slot_set_of(slots)
+        if through_tick > self.c.advanced_to:
+            raise ValueError(f"the last advance was to tick {self.c.advanced_to}, nothing is agreed through {through_tick}")
+        store_agree(self.c, &chosen, max(through_tick, 0))
 
     def stats(self):
         return EngineStats(
@@ -339,23 +341,47 @@ cdef class KernelEngine:
         )
 
 
+cdef class Columns:
+    """What the kernel reads out: ids, and beside them their registers."""
+
+    cdef IdBatch ids
+    cdef Readout c
+
+    def __cinit__(self):
+        self.ids = IdBatch.__new__(IdBatch)
+        self.c.ids = &self.ids.c
+
+    def __dealloc__(self):
+        free(self.c.times)
+
+    cdef object copies(self, int64_t tick):
+        cdef bytes signed_off = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>self.ids.c.count)
+        cdef uint32_t[::1] ages
+        ages_ticks = array("I", bytes(4 * self.ids.c.count))
+        if self.ids.c.count > 0:
+            ages = ages_ticks
+            readout_columns(&self.c, tick, &ages[0], <uint8_t *>PyBytes_AS_STRING(signed_off))
+        return Copies(self.ids, ages_ticks, signed_off)
+
+
 cdef Batch batch_empty():
     cdef Batch batch
     batch.time = 0
     batch.arrives = False
     batch.grace_ends = batch.tick = batch.retention = 0
-    batch.statuses = NULL
+    batch.came_online = batch.statuses = NULL
     batch.stamps = NULL
     batch.online_count = batch.offline_count = batch.failed_count = 0
     return batch
 
 
-cdef Found *page_found(const Page *page) except NULL:
-    """Room for everybody in a page."""
-    cdef Found *room = <Found *>PyMem_Malloc(page.used * sizeof(Found))
-    if room == NULL:
-        raise MemoryError
-    return room
+cdef SlotSet slot_set_of(object slots) except *:
+    """The slots as a set; None stands for all."""
+    cdef SlotSet chosen
+    memset(&chosen, 0xFF if slots is None else 0, sizeof(chosen))
+    for slot in () if slots is None else checked_slots(slots):
+        slot_set_put(&chosen, slot, True)
+    return chosen
 
 
 def check(KernelEngine engine not None):

@@ -11,7 +11,7 @@ most `tick + 1`, where it then simply clears the bit), and a sign-off of age 0 i
 **Online** means: not signed off, and the timeout not yet emitted. The *deadline* of a user is the first tick at which the
 timeout may be emitted: `max(last_hb + ttl_ticks + 1, hold)`, where `hold` is the tick given to `hold_timeouts`. `advance`
 emits each timeout whose deadline is at or before its tick, exactly once. A heartbeat before that prolongs, however late it
-is. `status`, `count`, `scan` and the transitions always agree, in the middle of a bounded expiry too.
+is. `status`, `count`, `scan` and the transitions always agree, in the middle of a bounded expiry too (but see *in doubt*).
 
 *Expired through* is the tick of the last `advance` that was not below `hold`, finished or not (one below `hold` emits no
 timeout and leaves it as it was); in a new engine, the tick it began with. A write with an age brings a user online only if
@@ -25,6 +25,21 @@ whenever it is really removed.
 `UNKNOWN`, never `OFFLINE`, and nothing is emitted, whatever happens. Becoming synced or unsynced emits nothing either; the
 caller compares. A new engine has every slot synced or none, as its configuration says.
 
+**Shared slots.** Other nodes have registers of the same users, which may be later: so in a *shared* slot silence is not
+enough, and what is due must be *agreed* to. `agree` says through which tick it is; the next `advance` that is not below
+`hold` goes by that, and emits no timeout of the slot with a later deadline. (No deadline is below `hold`, so what is agreed
+below it is nothing.) When a slot becomes shared, all that is expired through counts as agreed; when it is shared no more,
+everything. A new engine shares none. Whoever has a deadline at or before expired through that is not agreed to is *overdue*:
+online for everybody who asks, until that is agreed to, or a heartbeat prolongs, or a sign-off comes. Sign-offs, with a grace
+or without, need nobody's agreement. Nobody comes online overdue. What else this contract says goes for shared slots too,
+except that:
+
+- *In doubt* is who is in a shared slot with a deadline more than `doubt_ticks` before expired through, and not emitted: the
+  others did not answer, so `status` says `UNKNOWN`. For `count`, `scan` and the transitions they are online, and nothing is
+  emitted when doubt begins or ends.
+- A heartbeat that does not bring online, but is kept, is written with a stamp of which the deadline is agreed to: if its
+  own is later, then as late as that allows. (So a user's `last_seen` may be early by as much as agreement lags behind.)
+
 **Transitions** wait, in the order in which they happened for each user, until the caller takes them: all, or some from the
 front. In whatever pieces they are taken, and whatever is written between two of them, together they are the same.
 
@@ -36,10 +51,11 @@ refuses (`TickWentBack`; `ValueError` for a tick, age, grace, slot, limit or cou
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
+from presencedb.engine.copies import Copies
 from presencedb.ids import Id, IdBatch
 from presencedb.limits import TICK_MS_MIN, TTL_MS_MAX
 from presencedb.transitions import Transitions
@@ -61,12 +77,14 @@ class EngineConfig:
             None for ever.
         seed: the cluster's hash seed, 64 bits.
         synced: whether all slots start synced (a lone node, a founded cluster) or none.
+        doubt_ticks: how long somebody in a shared slot may be overdue before they are in doubt; 0 or more.
     """
 
     ttl_ticks: int
     retention_ticks: int | None = RETENTION_ONLINE
     seed: int = 0
     synced: bool = True
+    doubt_ticks: int = 20
 
     def __post_init__(self) -> None:
         """Refuse what no engine can do.
@@ -80,14 +98,8 @@ class EngineConfig:
             raise ValueError(f"a retention is at least the ttl of {self.ttl_ticks} ticks, not {self.retention_ticks}")
         if not 0 <= self.seed <= 2**64 - 1:
             raise ValueError(f"a hash seed has 64 bits, {self.seed} does not fit")
-
-
-class Copy(NamedTuple):
-    """The register of one user, as it travels between nodes: with an age, since ticks are each node's own."""
-
-    id: Id
-    age_ticks: int
-    signed_off: bool
+        if self.doubt_ticks < 0:
+            raise ValueError(f"nobody is in doubt before being overdue: {self.doubt_ticks} ticks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +155,8 @@ class Engine(Protocol):
 
         A sign-off with grace is requested at `tick - age_ticks`. If nothing came after it, `advance` applies it at the end
         of the grace: the register gets the tick of the *request*, the transition the end of the grace. If the timeout's
-        deadline is not later than that end, the timeout does the work and the sign-off is dropped. A second request before
+        deadline is not later than that end, the timeout does the work and the sign-off is dropped (in a shared slot only if
+        that deadline is agreed to). A second request before
         that keeps the earlier end and the later tick of request; one older than the register says nothing. A sign-off
         without grace drops one that waits, unless it is older than the register.
 
@@ -191,7 +204,8 @@ class Engine(Protocol):
                 it by one page.
 
         Returns:
-            Whether everything due is emitted. If False, there may be more: call again; the tick may be the same or later.
+            Whether everything due is emitted, in shared slots as far as it is agreed to. If False, there may be more: call
+            again; the tick may be the same or later.
         """
         ...
 
@@ -216,15 +230,24 @@ class Engine(Protocol):
         """Drop all that wait, for when nobody listens; returns how many there were."""
         ...
 
-    def export_slot(self, slot: int, tick: int) -> list[Copy]:
-        """A copy of every register of a slot that still says something, with its age at `tick` (below 0 counts as 0).
+    def export_slots(self, slots: Iterable[int], tick: int, *, count_max: int, cursor: int = 0) -> tuple[int | None, Copies]:
+        """Copies of the registers in these slots that still say something, from `cursor` on (0 to start; as of `scan`).
 
-        Left out: in `online` retention whoever is past their ttl; else whoever is past the retention. Sign-offs that wait
-        for their grace are not part of it.
+        A register that is there from the first call to the last appears exactly once, with its age at the tick of the call
+        (below 0 counts as 0). Left out: in `online` retention whoever is past their ttl, be they overdue; else whoever is
+        past the retention. Sign-offs that wait for their grace are not part of it.
+
+        Returns:
+            The next cursor, or None when there is nothing after it, and up to `count_max` copies, which is at least 1.
+            (Two texts that share a hash may make it one more.)
         """
         ...
 
-    def merge(self, copies: Sequence[Copy], tick: int) -> int:
+    def export(self, ids: IdBatch, tick: int) -> Copies:
+        """The same of these ids, in their order, those without such a register left out."""
+        ...
+
+    def merge(self, copies: Copies, tick: int) -> int:
         """Merge copies from elsewhere: for each, the later of it and the own register wins, at a tie the sign-off.
 
         A copy that brings a user online or offline is a transition like any other (reason `HEARTBEAT` or `SIGN_OFF`). A
@@ -234,6 +257,17 @@ class Engine(Protocol):
 
         Returns:
             How many registers changed.
+
+        Raises:
+            ValueError: the columns differ in length.
+        """
+        ...
+
+    def drop_slots(self, slots: Iterable[int]) -> None:
+        """Forget all registers of these slots, and the sign-offs that wait there: they are another node's now.
+
+        Raises:
+            ValueError: one of the slots is synced; nothing was dropped.
         """
         ...
 
@@ -248,6 +282,33 @@ class Engine(Protocol):
     @property
     def synced_count(self) -> int:
         """How many slots are synced."""
+        ...
+
+    def set_shared(self, slots: Iterable[int], shared: bool) -> None:
+        """Declare slots shared with other nodes or not. Emits nothing by itself."""
+        ...
+
+    def overdue_slots(self) -> array[int]:
+        """The shared slots to ask the other owners about, in order (type code 'H'), at a cost that follows their number.
+
+        After an advance that returned True: all in which it left somebody overdue, and maybe some more in which all of
+        them beat since. Such a one is gone after `overdue` of it was asked for.
+        """
+        ...
+
+    def overdue(self, slots: Iterable[int]) -> IdBatch:
+        """Everybody who is overdue in these slots, one slot after the other."""
+        ...
+
+    def agree(self, slots: Iterable[int], through_tick: int) -> None:
+        """From the next advance on, timeouts of these slots with a deadline at or before `through_tick` are agreed to.
+
+        That goes for whoever was overdue when the owners were asked, so the tick is that of the last advance then. It never
+        goes back; slots that are not shared need no agreement and are left alone.
+
+        Raises:
+            ValueError: `through_tick` is later than the last advance.
+        """
         ...
 
     def stats(self) -> EngineStats: ...

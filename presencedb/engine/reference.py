@@ -9,17 +9,11 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Container, Iterable, Iterator
+from typing import Final, TypeVar
 
-from presencedb.engine.interface import (
-    LATENESS_BUCKETS,
-    RETENTION_ONLINE,
-    Copy,
-    EngineConfig,
-    EngineStats,
-    TickWentBack,
-)
+from presencedb.engine.copies import Copies, Copy
+from presencedb.engine.interface import LATENESS_BUCKETS, RETENTION_ONLINE, EngineConfig, EngineStats, TickWentBack
 from presencedb.engine.reference_registers import SIGNED_OFF, Registers
 from presencedb.engine.reference_slots import checked_slots
 from presencedb.ids import Id, IdBatch
@@ -27,6 +21,8 @@ from presencedb.ids.hashing import WIDTH_BITS, Place
 from presencedb.limits import SLOT_COUNT, TICK_MAX
 from presencedb.states import Reason, Status
 from presencedb.transitions import Transitions
+
+Item = TypeVar("Item")
 
 HASH_BITS: Final = 128
 KIND_BITS: Final = 2
@@ -116,11 +112,14 @@ class ReferenceEngine:
 
     def status(self, ids: IdBatch) -> bytes:
         online = self._registers.online
-        if self._registers.slots.synced_count == SLOT_COUNT:
+        if self._registers.slots.synced_count == SLOT_COUNT and not self._registers.agreements.shared:
             return bytes(map(online.__contains__, ids))
-        return bytes([Status.ONLINE if user_id in online else self._status_offline(user_id) for user_id in ids])
+        return bytes([self._status_of(user_id) for user_id in ids])
 
-    def _status_offline(self, user_id: Id) -> Status:
+    def _status_of(self, user_id: Id) -> Status:
+        if user_id in self._registers.online:
+            in_doubt = self._registers.is_in_doubt(user_id, self._config.doubt_ticks)
+            return Status.UNKNOWN if in_doubt else Status.ONLINE
         return Status.OFFLINE if self._registers.is_synced(user_id) else Status.UNKNOWN
 
     def last_seen(self, ids: IdBatch) -> array[int]:
@@ -145,22 +144,20 @@ class ReferenceEngine:
     def scan(self, cursor: int, limit: int, slots: Iterable[int] | None = None) -> tuple[int | None, list[Id]]:
         if limit < 1:
             raise ValueError(f"a page of a scan has room for one id at least, not {limit}")
-        registers = self._registers
-        found: list[Id] = []
-        last = -1
         first_slot = max(cursor, 0) >> (KIND_BITS + HASH_BITS)
-        for slot in registers.slots.occupied(first_slot) if slots is None else checked_slots(slots):
-            if slot < first_slot or not registers.slots.online_counts[slot]:
+        wanted = self._registers.slots.occupied(first_slot) if slots is None else checked_slots(slots)
+        online = (slot for slot in wanted if self._registers.slots.online_counts[slot])
+        return _page(self._in_order(online, self._registers.online, cursor), limit)
+
+    def _in_order(self, slots: Iterable[int], among: Container[Id] | None, cursor: int) -> Iterator[tuple[int, Id]]:
+        """Whoever has a register in some slots and is among these, from a cursor on, in the order of their positions."""
+        registers = self._registers
+        for slot in slots:
+            if (slot + 1) << (KIND_BITS + HASH_BITS) <= cursor:
                 continue
-            users = [user_id for user_id in registers.slots.members(slot) if user_id in registers.online]
-            for position, user_id in sorted((position_of(registers.hasher.place(user_id)), user_id) for user_id in users):
-                if position < cursor:
-                    continue
-                if len(found) >= limit and position != last:
-                    return position, found
-                found.append(user_id)
-                last = position
-        return None, found
+            users = [user_id for user_id in registers.slots.members(slot) if among is None or user_id in among]
+            ordered = sorted((position_of(registers.hasher.place(user_id)), user_id) for user_id in users)
+            yield from ((position, user_id) for position, user_id in ordered if position >= cursor)
 
     @property
     def synced_count(self) -> int:
@@ -192,6 +189,8 @@ class ReferenceEngine:
         held = tick < registers.hold
         if not held:
             registers.expired_through = tick
+            for user_id in registers.agreements.bring_into_force(registers.hold):
+                registers.timers.arm(user_id, registers.deadline(registers.online[user_id]))
         applied = self._end_graces(tick, expiry_count_max)
         if applied is None:
             return False
@@ -216,7 +215,10 @@ class ReferenceEngine:
             register = registers.requests.pop(user_id)
             known = registers.get(user_id)
             nothing_to_sign_off = known is None and registers.is_synced(user_id)
-            left_to_timeout = user_id in registers.online and registers.deadline(registers.online[user_id]) <= end
+            left_to_timeout = False
+            if user_id in registers.online:
+                deadline = registers.deadline(registers.online[user_id])
+                left_to_timeout = deadline <= end and registers.is_agreed(registers.slot(user_id), deadline)
             if not nothing_to_sign_off and not left_to_timeout:
                 registers.put(user_id, register, end)
         return applied
@@ -237,6 +239,9 @@ class ReferenceEngine:
             deadline = registers.deadline(register)
             if deadline > tick:
                 registers.timers.arm(user_id, deadline)
+                continue
+            if registers.agreements and not registers.is_agreed(slot := registers.slot(user_id), deadline):
+                registers.agreements.put_aside(user_id, slot)
                 continue
             if count == count_max:
                 registers.timers.arm(user_id, due)
@@ -264,31 +269,90 @@ class ReferenceEngine:
         self._registers.transitions.clear()
         return count
 
-    def export_slot(self, slot: int, tick: int) -> list[Copy]:
-        checked_slots((slot,))
+    def export_slots(self, slots: Iterable[int], tick: int, *, count_max: int, cursor: int = 0) -> tuple[int | None, Copies]:
+        if count_max < 1:
+            raise ValueError(f"a page of copies has room for one at least, not {count_max}")
+        chosen = checked_slots(slots)
+        self._accept(tick)
+        copied = ((at, copy) for at, user_id in self._in_order(chosen, None, cursor) for copy in self._copy(user_id))
+        following, copies = _page(copied, count_max)
+        return following, Copies.of(copies)
+
+    def export(self, ids: IdBatch, tick: int) -> Copies:
+        self._accept(tick)
+        return Copies.of(copy for user_id in ids for copy in self._copy(user_id))
+
+    def _copy(self, user_id: Id) -> Iterator[Copy]:
+        """The copy of a register, where there is one that says something."""
+        registers = self._registers
+        known = registers.get(user_id)
+        if known is not None:
+            age = max(self._tick - (known >> 1), 0)
+            if registers.keep is None or age <= registers.keep:
+                yield Copy(user_id, age, bool(known & SIGNED_OFF))
+
+    def merge(self, copies: Copies, tick: int) -> int:
+        if not len(copies.ids) == len(copies.ages_ticks) == len(copies.signed_off):
+            lengths = f"{len(copies.ages_ticks)} ages and {len(copies.signed_off)} signs"
+            raise ValueError(f"{len(copies.ids)} copies have {lengths}")
         self._accept(tick)
         registers = self._registers
-        copies: list[Copy] = []
-        for user_id in registers.slots.members(slot):
-            register = registers.online[user_id] if user_id in registers.online else registers.offline[user_id]
-            age = max(tick - (register >> 1), 0)
-            if registers.keep is None or age <= registers.keep:
-                copies.append(Copy(user_id, age, bool(register & SIGNED_OFF)))
-        return copies
-
-    def merge(self, copies: Sequence[Copy], tick: int) -> int:
-        self._accept(tick, min((copy.age_ticks for copy in copies), default=0))
-        registers = self._registers
         changed = 0
-        for copy in copies:
-            stamp = max(tick - copy.age_ticks, 0)
-            changed += registers.put(copy.id, stamp << 1 | copy.signed_off)
-            if not copy.signed_off:
-                registers.drop_requests((copy.id,), stamp)
+        for user_id, age_ticks, signed_off in copies:
+            stamp = max(tick - age_ticks, 0)
+            changed += registers.put(user_id, stamp << 1 | signed_off)
+            if not signed_off:
+                registers.drop_requests((user_id,), stamp)
         return changed
+
+    def drop_slots(self, slots: Iterable[int]) -> None:
+        registers = self._registers
+        dropped = checked_slots(slots)
+        for slot in dropped:
+            if registers.slots.synced[slot]:
+                raise ValueError(f"slot {slot} is synced, it cannot be dropped")
+        for slot in dropped:
+            registers.drop_slot(slot)
+        gone = set(dropped)
+        for user_id in [user_id for user_id in registers.requests if registers.slot(user_id) in gone]:
+            registers.drop_request(user_id)
+
+    # --- slots -------------------------------------------------------------------------------------------------------
 
     def set_synced(self, slots: Iterable[int], synced: bool) -> None:
         self._registers.slots.set_synced(slots, synced)
+
+    def set_shared(self, slots: Iterable[int], shared: bool) -> None:
+        self._registers.agreements.share(checked_slots(slots), shared, self._registers.expired_through)
+
+    def overdue_slots(self) -> array[int]:
+        registers = self._registers
+        if registers.hold > registers.expired_through:
+            return array("H")
+        return array("H", sorted(registers.agreements.shared.intersection(registers.agreements.aside)))
+
+    def overdue(self, slots: Iterable[int]) -> IdBatch:
+        found = [user_id for slot in checked_slots(slots) for user_id in self._registers.overdue(slot)]
+        return IdBatch.of_canonical(found)
+
+    def agree(self, slots: Iterable[int], through_tick: int) -> None:
+        chosen = checked_slots(slots)
+        advanced_to = self._registers.advanced_to
+        if through_tick > advanced_to:
+            raise ValueError(f"the last advance was to tick {advanced_to}, nothing is agreed through {through_tick}")
+        self._registers.agreements.agree(chosen, through_tick)
+
+
+def _page(ordered: Iterable[tuple[int, Item]], count_max: int) -> tuple[int | None, list[Item]]:
+    """The first of these, and the position of the one behind them. Two of one position are not parted."""
+    found: list[Item] = []
+    last = -1
+    for position, item in ordered:
+        if len(found) >= count_max and position != last:
+            return position, found
+        found.append(item)
+        last = position
+    return None, found
 
 
 def position_of(place: Place) -> int:

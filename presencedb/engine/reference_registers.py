@@ -6,7 +6,8 @@ online, nobody else is) and `offline`. One of the second kind that is not *kept*
 there, even before it is removed.
 
 Every register that will have to be timed out or removed has one entry in the timers, for that moment or an earlier one.
-Heartbeats do not touch it: an entry that comes up too early is armed again for when it will be due.
+Heartbeats do not touch it: an entry that comes up too early is armed again for when it will be due. Only whoever is overdue
+in a shared slot has none, but stands aside (see `reference_agreement.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from presencedb.engine.interface import RETENTION_ONLINE, EngineConfig
+from presencedb.engine.reference_agreement import Agreements
 from presencedb.engine.reference_slots import Slots
 from presencedb.engine.reference_timers import Timers, compact
 from presencedb.ids import Hasher, Id
@@ -46,6 +48,7 @@ class Registers:
         self.offline: dict[Id, int] = {}
         self.timers = Timers()
         self.slots = Slots(config.synced)
+        self.agreements = Agreements()
         self.requests: dict[Id, int] = {}
         self.grace_ends = Timers()
         self.transitions: deque[Transition] = deque()
@@ -67,6 +70,31 @@ class Registers:
     def deadline(self, register: int) -> int:
         """When whoever is online by this register may be timed out."""
         return max((register >> 1) + self._ttl + 1, self.hold)
+
+    def agreed_through(self, slot: int) -> int:
+        """Through which tick timeouts of this slot count as agreed to."""
+        return self.agreements.through(slot, self.expired_through)
+
+    def is_agreed(self, slot: int, deadline: int) -> bool:
+        """Whether a timeout with this deadline, which is no earlier than `hold`, may be emitted."""
+        return deadline <= self.agreed_through(slot)
+
+    def overdue(self, slot: int) -> list[Id]:
+        """Everybody overdue in a slot. Whoever stood aside there and beat since goes back to the timers."""
+        if slot not in self.agreements.shared or self.hold > self.expired_through:
+            return []
+        for user_id in list(self.agreements.aside.get(slot, ())):
+            if self.deadline(self.online[user_id]) > self.expired_through:
+                self.agreements.take_back(user_id, slot)
+                self.timers.arm(user_id, self.deadline(self.online[user_id]))
+        online = [(user_id, self.online[user_id]) for user_id in self.slots.members(slot) if user_id in self.online]
+        through = self.agreed_through(slot)
+        return [user_id for user_id, known in online if through < self.deadline(known) <= self.expired_through]
+
+    def is_in_doubt(self, user_id: Id, doubt_ticks: int) -> bool:
+        """Whether somebody who is online is overdue for longer than that."""
+        long_overdue = self.deadline(self.online[user_id]) + doubt_ticks < self.expired_through
+        return long_overdue and self.slot(user_id) in self.agreements.shared
 
     def arrive(self, user_id: Id, tick: int) -> None:
         """A heartbeat of age 0 of a user who is not online: here arrival decides, so a sign-off is always overcome."""
@@ -100,12 +128,13 @@ class Registers:
                 self.online[user_id] = register
         elif self._is_fresh(register):
             self._come_online(user_id, register, at)
-        elif self._is_kept(register):
+        else:
+            register = self._settled(user_id, register)
+            if (known is not None and register <= known) or not self._is_kept(register):
+                return False
             if known is None:
                 self.slots.add(user_id, self.slot(user_id))
             self._store_offline(user_id, register)
-        else:
-            return False
         if register & SIGNED_OFF:
             self.drop_request(user_id)
         return True
@@ -114,6 +143,7 @@ class Registers:
         """Take a user offline, and keep the register if it says something still; returns whether it was emitted."""
         slot = self.slot(user_id)
         del self.online[user_id]
+        self.agreements.take_back(user_id, slot)
         self.slots.online_counts[slot] -= 1
         self.drop_request(user_id)
         if self._is_kept(register):
@@ -149,6 +179,15 @@ class Registers:
         if self.requests.pop(user_id, None) is not None:
             self.grace_ends.disarm(user_id)
 
+    def drop_slot(self, slot: int) -> None:
+        """Forget everybody in a slot, without a word."""
+        for user_id in list(self.slots.members(slot)):
+            if self.online.pop(user_id, None) is not None:
+                self.slots.online_counts[slot] -= 1
+            self.offline.pop(user_id, None)
+            self.agreements.take_back(user_id, slot)
+            self._leave(user_id, slot)
+
     def compact(self) -> None:
         """Give back the memory of who is gone."""
         self.online = compact(self.online)
@@ -174,6 +213,13 @@ class Registers:
         if self._only_sign_offs_kept and not register & SIGNED_OFF:
             return False
         return self.keep is None or (register >> 1) + self.keep + 1 > self.expired_through
+
+    def _settled(self, user_id: Id, register: int) -> int:
+        """What is kept of a heartbeat that does not bring online: a stamp of which the deadline is agreed to."""
+        if register & SIGNED_OFF or not self.agreements:
+            return register
+        latest = max(self.agreed_through(self.slot(user_id)) - self._ttl - 1, 0)
+        return min(register, latest << 1)
 
     def _come_online(self, user_id: Id, register: int, at: int) -> None:
         slot = self.slot(user_id)

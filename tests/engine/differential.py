@@ -12,7 +12,7 @@ from hypothesis.strategies import SearchStrategy
 from presencedb.engine import Engine, EngineConfig, Transition
 from presencedb.ids import Id, IdBatch
 from tests.engine.implementations import MakeEngine
-from tests.engine.operations import POOL, Operation, ids_named
+from tests.engine.operations import POOL, Operation, ids_named, overdue_of, slots_of
 from tests.engine.tools import EVERYBODY
 
 TICK_REFUSED: Final = "refused"
@@ -57,10 +57,11 @@ def compare(first: MakeEngine, second: MakeEngine, case: Case) -> None:
     engines = (first(case.config, tick=case.start), second(case.config, tick=case.start))
     listeners = tuple(map(Listener, engines))
     users = IdBatch.of_canonical(sorted({*POOL, *ids_named(case.operations)}, key=repr))
+    slots = slots_of(tuple(users), case.config.seed)
     for operation, count_max in zip(case.operations, cycle(case.drain_counts), strict=False):
         answers = [_answer(engine, operation) for engine in engines]
         assert answers[0] == answers[1], operation
-        seen = [_seen(engine, users) for engine in engines]
+        seen = [_seen(engine, users, slots) for engine in engines]
         assert seen[0] == seen[1], operation
         taken = [listener.take(count_max) for listener in listeners]
         assert taken[0] == taken[1] <= count_max, operation
@@ -78,8 +79,13 @@ def _answer(engine: Engine, operation: Operation) -> object:
         return TICK_REFUSED
 
 
-def _seen(engine: Engine, users: IdBatch) -> dict[str, object]:
+def _seen(engine: Engine, users: IdBatch, slots: list[int]) -> dict[str, object]:
     stats = engine.stats()
+    to_ask = set(engine.overdue_slots())
+    overdue = overdue_of(engine, slots)
+    asked = {slot for slot, _ in overdue}
+    assert asked <= to_ask, "the slots in which somebody is overdue are named"
+    assert asked == set(engine.overdue_slots()), "and once they were asked for, no others"
     return {
         "tick": engine.tick,
         "waiting": engine.transitions_waiting,
@@ -87,6 +93,7 @@ def _seen(engine: Engine, users: IdBatch) -> dict[str, object]:
         "last_seen": engine.last_seen(users),
         "count": engine.count(),
         "scan": engine.scan(0, len(users) + 1),
+        "overdue": overdue,
         "online": stats.online,
         "pending": stats.pending_sign_offs,
         "timeouts": stats.timeouts,

@@ -1,204 +1,35 @@
 """A model of an engine that keeps no state at all: a history of what it was told, read again for every answer.
 
 The reference engine is what the kernel is compared with; this is what the reference is compared with. It has no timers, no
-index, no laziness and no batches: the story of one user is told from the first event to the last, and every answer is taken
-from such stories.
+index, no laziness and no batches: the story of one user (`story.py`) is told from the first event to the last, and every
+answer is taken from such stories.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterable
 
-from presencedb.engine import Copy, EngineConfig, EngineStats, TickWentBack, Transition, Transitions
+from presencedb.engine import Copies, EngineConfig, EngineStats, TickWentBack, Transition, Transitions
 from presencedb.ids import Hasher, Id, IdBatch
 from presencedb.ids.hashing import WIDTH_BITS
 from presencedb.limits import SLOT_COUNT
-from presencedb.states import Reason, Status
-
-
-class Write(NamedTuple):
-    """A register: a write at a tick. Tuples compare as registers do: the later wins, at a tie the sign-off."""
-
-    tick: int
-    signed_off: bool
-
-
-class Beat(NamedTuple):
-    ids: tuple[Id, ...]
-    tick: int
-    age: int
-
-
-class SignOff(NamedTuple):
-    ids: tuple[Id, ...]
-    tick: int
-    age: int
-    grace: int
-
-
-class Merge(NamedTuple):
-    copies: tuple[Copy, ...]
-    tick: int
-
-
-class Advance(NamedTuple):
-    tick: int
-
-
-class Hold(NamedTuple):
-    until: int
-
-
-class Sync(NamedTuple):
-    slots: frozenset[int]
-    synced: bool
-
-
-class Seen(NamedTuple):
-    """Time went by, and nothing else happened."""
-
-    tick: int
-
-
-Event = Beat | SignOff | Merge | Advance | Hold | Sync | Seen
-
-
-@dataclass
-class Story:
-    """What has become of one user, and what the node knew of time on the way."""
-
-    config: EngineConfig
-    user_id: Id
-    slot: int
-    synced: bool
-    advanced: int
-    expired: int
-    hold: int = 0
-    write: Write | None = None
-    online: bool = False
-    request: Write | None = None
-    request_end: int = 0
-    said: list[Transition] = field(default_factory=list)
-    lateness: list[int] = field(default_factory=list)
-    changes: int = 0
-
-    def tell(self, event: Event) -> None:
-        match event:
-            case Beat(ids, tick, age):
-                for _ in range(ids.count(self.user_id)):
-                    self._beat(tick, age)
-            case SignOff(ids, tick, age, grace):
-                for _ in range(ids.count(self.user_id)):
-                    self._sign_off(tick, age, grace)
-            case Merge(copies, tick):
-                for copy in copies:
-                    if copy.id == self.user_id:
-                        self._news(Write(max(tick - copy.age_ticks, 0), copy.signed_off))
-            case Advance(tick):
-                self._advance(tick)
-            case Hold(until):
-                self.hold = max(self.hold, until)
-            case Sync(slots, synced):
-                self.synced = synced if self.slot in slots else self.synced
-            case Seen():
-                pass
-
-    def known(self) -> Write | None:
-        """The register that counts: of whoever is online, or one that is still kept."""
-        return self.write if self.write is not None and (self.online or self._is_kept(self.write)) else None
-
-    def _is_kept(self, write: Write) -> bool:
-        retention = self.config.retention_ticks
-        if retention is None:
-            return True
-        if retention == 0 and not write.signed_off:
-            return False
-        return write.tick + max(retention, self.config.ttl_ticks) >= self.expired
-
-    def _own_deadline(self, write: Write) -> int:
-        return write.tick + self.config.ttl_ticks + 1
-
-    def _say(self, online: bool, tick: int, reason: Reason) -> None:
-        if self.synced:
-            self.said.append(Transition(self.user_id, online, tick, reason))
-
-    def _beat(self, tick: int, age: int) -> None:
-        known = self.known()
-        if age:
-            self._news(Write(max(tick - age, 0), False))
-            return
-        self.request = None
-        if known is not None and known.signed_off and known.tick >= tick:
-            # Arrival decides, so this is no news but a fact: the sign-off is as if it had never been.
-            self.write = None
-            self._accept(Write(tick + 1, False), tick + 1)
-        else:
-            self._news(Write(tick, False))
-
-    def _sign_off(self, tick: int, age: int, grace: int) -> None:
-        known = self.known()
-        if known is None and self.synced:
-            return
-        write = Write(max(tick - age, 0), True)
-        if age == 0 and known is not None:
-            write = Write(max(tick, known.tick), True)
-        if grace == 0:
-            self._news(write)
-        elif known is None or write > known:
-            waiting = self.request is not None
-            self.request_end = min(self.request_end, tick + grace) if waiting else tick + grace
-            self.request = max(write, self.request) if self.request is not None else write
-
-    def _news(self, write: Write) -> None:
-        if self.request is not None and not write.signed_off and write.tick > self.request.tick:
-            self.request = None
-        self._accept(write, max(write.tick, self.advanced))
-
-    def _accept(self, write: Write, at: int) -> None:
-        known = self.known()
-        if known is not None and write <= known:
-            return
-        comes_online = (
-            not self.online and not write.signed_off and write.tick > 0 and self._own_deadline(write) > self.expired
-        )
-        if not self.online and not comes_online and not self._is_kept(write):
-            return
-        self.changes += 1
-        self.write = write
-        if write.signed_off:
-            self.request = None
-            if self.online:
-                self._say(False, at, Reason.SIGN_OFF)
-            self.online = False
-        elif comes_online:
-            self.online = True
-            self._say(True, at, Reason.HEARTBEAT)
-
-    def _advance(self, tick: int) -> None:
-        self.advanced = tick
-        held = tick < self.hold
-        if not held:
-            self.expired = tick
-        if self.request is not None and self.request_end <= tick:
-            request, self.request = self.request, None
-            known = self.known()
-            timed_out_before = self.online and known is not None and self._deadline(known) <= self.request_end
-            if not timed_out_before and (known is not None or not self.synced):
-                self._accept(request, self.request_end)
-        if self.online and self.write is not None and self._deadline(self.write) <= tick and not held:
-            self.online = False
-            self.request = None
-            deadline = self._deadline(self.write)
-            self._say(False, deadline, Reason.TIMEOUT)
-            if self.synced:
-                self.lateness.append(tick - deadline)
-
-    def _deadline(self, write: Write) -> int:
-        return max(self._own_deadline(write), self.hold)
+from tests.engine.story import (
+    TIMELESS,
+    Advance,
+    Agree,
+    Beat,
+    Drop,
+    Event,
+    Hold,
+    Merge,
+    Seen,
+    Share,
+    SignOff,
+    Story,
+    Sync,
+)
 
 
 class ModelEngine:
@@ -217,19 +48,22 @@ class ModelEngine:
 
     @property
     def tick(self) -> int:
-        return max(event.tick for event in self._history if not isinstance(event, Hold | Sync))
+        return max(event.tick for event in self._history if not isinstance(event, TIMELESS))
 
     @property
     def synced_count(self) -> int:
-        synced = dict.fromkeys(range(SLOT_COUNT), self._config.synced)
+        return len(self._synced_slots())
+
+    def _synced_slots(self) -> set[int]:
+        synced = set(range(SLOT_COUNT)) if self._config.synced else set()
         for event in self._history:
             if isinstance(event, Sync):
-                synced.update(dict.fromkeys(event.slots, event.synced))
-        return sum(synced.values())
+                synced = synced | event.slots if event.synced else synced - event.slots
+        return synced
 
     def _story(self, user_id: Id) -> Story:
         slot = self._hasher.place(user_id).slot
-        story = Story(self._config, user_id, slot, self._config.synced, advanced=self._start, expired=self._start)
+        story = Story(self._config, user_id, slot, self._config.synced, self._start, self._start, self._start)
         for event in self._history:
             story.tell(event)
         return story
@@ -264,7 +98,7 @@ class ModelEngine:
         self._happens(SignOff(tuple(ids), tick, age_ticks, grace_ticks))
         return before - self._online_count()
 
-    def merge(self, copies: Sequence[Copy], tick: int) -> int:
+    def merge(self, copies: Copies, tick: int) -> int:
         before = sum(story.changes for story in self._stories())
         self._happens(Merge(tuple(copies), tick))
         return sum(story.changes for story in self._stories()) - before
@@ -279,9 +113,30 @@ class ModelEngine:
     def set_synced(self, slots: Iterable[int], synced: bool) -> None:
         self._history.append(Sync(frozenset(slots), synced))
 
+    def set_shared(self, slots: Iterable[int], shared: bool) -> None:
+        self._history.append(Share(frozenset(slots), shared))
+
+    def agree(self, slots: Iterable[int], through_tick: int) -> None:
+        if through_tick > max((event.tick for event in self._history if isinstance(event, Advance)), default=self._start):
+            raise ValueError("nothing is agreed that was not advanced to")
+        self._history.append(Agree(frozenset(slots), through_tick))
+
+    def overdue_slots(self) -> array[int]:
+        return array("H", sorted({story.slot for story in self._stories() if story.is_overdue()}))
+
+    def overdue(self, slots: Iterable[int]) -> IdBatch:
+        wanted = set(slots)
+        found = [story for story in self._stories() if story.slot in wanted and story.is_overdue()]
+        return IdBatch([story.user_id for story in sorted(found, key=lambda story: story.slot)])
+
+    def drop_slots(self, slots: Iterable[int]) -> None:
+        dropped = frozenset(slots)
+        if dropped & self._synced_slots():
+            raise ValueError("a slot that is synced is not dropped")
+        self._history.append(Drop(dropped))
+
     def status(self, ids: IdBatch) -> bytes:
-        stories = map(self._story, ids)
-        return bytes(Status.ONLINE if s.online else Status.OFFLINE if s.synced else Status.UNKNOWN for s in stories)
+        return bytes(self._story(user_id).status() for user_id in ids)
 
     def last_seen(self, ids: IdBatch) -> array[int]:
         return array("q", (self._last_seen(self._story(user_id)) for user_id in ids))
@@ -301,10 +156,13 @@ class ModelEngine:
     def scan(self, cursor: int, limit: int, slots: Iterable[int] | None = None) -> tuple[int | None, list[Id]]:
         wanted = None if slots is None else set(slots)
         online = [story for story in self._stories() if story.online and (wanted is None or story.slot in wanted)]
-        ordered = sorted((self._position(story.user_id), story.user_id) for story in online)
-        rest = [(position, user_id) for position, user_id in ordered if position >= cursor]
-        following = rest[limit][0] if len(rest) > limit else None
-        return following, [user_id for _, user_id in rest[:limit]]
+        following, page = self._page(online, cursor, limit)
+        return following, [story.user_id for story in page]
+
+    def _page(self, stories: list[Story], cursor: int, limit: int) -> tuple[int | None, list[Story]]:
+        ordered = sorted(stories, key=lambda story: self._position(story.user_id))
+        rest = [story for story in ordered if self._position(story.user_id) >= cursor]
+        return self._position(rest[limit].user_id) if len(rest) > limit else None, rest[:limit]
 
     def _position(self, user_id: Id) -> int:
         slot, kind, hash_value = self._hasher.place(user_id)
@@ -327,16 +185,16 @@ class ModelEngine:
         stories = self._stories()
         return [transition for story in stories for transition in story.said[self._taken[story.user_id] :]]
 
-    def export_slot(self, slot: int, tick: int) -> list[Copy]:
+    def export_slots(self, slots: Iterable[int], tick: int, *, count_max: int, cursor: int = 0) -> tuple[int | None, Copies]:
         self._happens(Seen(tick))
-        retention = self._config.retention_ticks
-        age_max = None if retention is None else max(retention, self._config.ttl_ticks)
-        copies: list[Copy] = []
-        for story in self._stories():
-            known = story.known()
-            if known is not None and story.slot == slot and (age_max is None or tick - known.tick <= age_max):
-                copies.append(Copy(story.user_id, max(tick - known.tick, 0), known.signed_off))
-        return copies
+        wanted = set(slots)
+        copied = [story for story in self._stories() if story.slot in wanted and story.copy(tick)]
+        following, page = self._page(copied, cursor, count_max)
+        return following, Copies.of(copy for story in page for copy in story.copy(tick))
+
+    def export(self, ids: IdBatch, tick: int) -> Copies:
+        self._happens(Seen(tick))
+        return Copies.of(copy for user_id in ids for copy in self._story(user_id).copy(tick))
 
     def stats(self) -> EngineStats:
         stories = self._stories()

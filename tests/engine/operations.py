@@ -8,9 +8,10 @@ from typing import Final, Protocol
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from presencedb.engine import Copy, Engine, EngineConfig
+from presencedb.engine import Copies, Copy, Engine, EngineConfig
 from presencedb.ids import Hasher, Id, IdBatch
 from presencedb.limits import SLOT_COUNT
+from tests.engine.tools import pull
 from tests.support import strategies
 
 POOL: Final[tuple[Id, ...]] = (
@@ -68,8 +69,8 @@ class Merge:
     copies: tuple[Copy, ...]
 
     def apply(self, engine: Engine, tick: int) -> object:
-        changed = engine.merge(self.copies, tick)
-        return changed, engine.merge(self.copies, tick)
+        changed = engine.merge(Copies.of(self.copies), tick)
+        return changed, engine.merge(Copies.of(self.copies), tick)
 
 
 @dataclass(frozen=True)
@@ -105,15 +106,86 @@ class Sync:
 
 
 @dataclass(frozen=True)
-class Export:
-    """Export the slots of some users; what is exported changes nothing when it comes back."""
+class Share:
+    ids: tuple[Id, ...]
+    shared: bool
+    step: int = 0
 
+    def apply(self, engine: Engine, tick: int) -> object:
+        engine.set_shared(slots_of(self.ids, engine.config.seed), self.shared)
+        return None
+
+
+@dataclass(frozen=True)
+class Agree:
+    """Agree on some users' slots through the last tick there was, or so many before that."""
+
+    ids: tuple[Id, ...]
+    back: int
+    step: int = 0
+
+    def apply(self, engine: Engine, tick: int) -> object:
+        engine.agree(slots_of(self.ids, engine.config.seed), tick - self.back)
+        return None
+
+
+@dataclass(frozen=True)
+class AdvanceAndAgree:
+    """What a node does when the other owners have nothing to say: the timeouts come with the next advance."""
+
+    step: int
+    ids: tuple[Id, ...]
+    back: int
+
+    def apply(self, engine: Engine, tick: int) -> object:
+        Advance(0, 2).apply(engine, tick)
+        return Agree(self.ids, self.back).apply(engine, tick)
+
+
+@dataclass(frozen=True)
+class Overdue:
+    """Who is overdue in the slots of some users, as a set: within a slot the order is each engine's own."""
+
+    ids: tuple[Id, ...]
+    step: int = 0
+
+    def apply(self, engine: Engine, tick: int) -> object:
+        return overdue_of(engine, slots_of(self.ids, engine.config.seed))
+
+
+@dataclass(frozen=True)
+class Export:
+    """Export the slots of some users, page by page; what is exported changes nothing when it comes back."""
+
+    step: int
+    ids: tuple[Id, ...]
+    page: int
+
+    def apply(self, engine: Engine, tick: int) -> object:
+        copies = pull(engine, slots_of(self.ids, engine.config.seed), tick, self.page)
+        return sorted(copies, key=repr), engine.merge(Copies.of(copies), tick)
+
+
+@dataclass(frozen=True)
+class ExportIds:
     step: int
     ids: tuple[Id, ...]
 
     def apply(self, engine: Engine, tick: int) -> object:
-        copies = [copy for slot in slots_of(self.ids, engine.config.seed) for copy in engine.export_slot(slot, tick)]
-        return sorted(copies, key=repr), engine.merge(copies, tick)
+        copies = engine.export(IdBatch(self.ids), tick)
+        return list(copies), engine.merge(copies, tick)
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Drop the slots of some users, where they are not synced."""
+
+    ids: tuple[Id, ...]
+    step: int = 0
+
+    def apply(self, engine: Engine, tick: int) -> object:
+        engine.drop_slots(slots_of(self.ids, engine.config.seed))
+        return None
 
 
 @dataclass(frozen=True)
@@ -129,6 +201,14 @@ class Scan:
         slots = None if self.ids is None else slots_of(self.ids, engine.config.seed)
         following, ids = engine.scan(self.cursor, self.limit, slots)
         return following is None, ids
+
+
+def overdue_of(engine: Engine, slots: list[int]) -> list[tuple[int, Id]]:
+    """Who is overdue in these slots, and where: in an order that engines share."""
+    hasher = Hasher(engine.config.seed)
+    found = [(hasher.place(user_id).slot, user_id) for user_id in engine.overdue(slots)]
+    assert [slot for slot, _ in found] == sorted(slot for slot, _ in found), "one slot after the other"
+    return sorted(found, key=repr)
 
 
 def slots_of(ids: tuple[Id, ...], seed: int) -> list[int]:
@@ -154,6 +234,7 @@ def _configs_of_ttl(ttl: int) -> SearchStrategy[EngineConfig]:
         retention_ticks=st.sampled_from([0, 0, None, ttl, ttl + 1, 5 * ttl]),
         seed=st.sampled_from([0, 2**64 - 1]),
         synced=st.sampled_from([True, True, False]),
+        doubt_ticks=st.sampled_from([0, 2, 20]),
     )
 
 
@@ -177,17 +258,46 @@ def operations(ttl: int, cast: tuple[Id, ...]) -> SearchStrategy[Operation]:
         st.builds(Advance, step, st.integers(1, 4)),
         st.builds(Advance, step, st.integers(1, 4)),
         st.builds(Merge, step, st.lists(copy, max_size=4).map(tuple)),
-        st.builds(Export, step, few),
+        st.builds(Export, step, few, st.integers(1, 4)),
+        st.builds(ExportIds, step, few),
         st.builds(Scan, st.one_of(st.just(0), slot_cursors, st.integers(0, 1 << 144)), st.integers(1, 4), st.none() | few),
-        st.one_of(st.builds(Hold, short), st.builds(Sync, few, st.booleans())),
+        st.one_of(st.builds(Hold, short), st.builds(Sync, few, st.booleans()), st.builds(Drop, few)),
+        st.one_of(st.builds(Share, few, st.sampled_from([True, True, False])), st.builds(Overdue, few)),
+        st.builds(Agree, few, st.one_of(st.just(0), st.integers(0, 3), short)),
     )
+
+
+def operations_on_shared(ttl: int, cast: tuple[Id, ...]) -> SearchStrategy[Operation]:
+    """The same where slots are shared: more than half of it is what happens around the end of a ttl."""
+    few = st.lists(st.sampled_from(cast), min_size=1, max_size=3).map(tuple)
+    small = st.sampled_from([0, 0, 1, 1, 2, 3])
+    step = st.one_of(small, st.sampled_from([ttl, ttl + 1, ttl + 2]))
+    age = st.one_of(st.just(0), st.integers(0, 3), st.sampled_from([ttl - 1, ttl, ttl + 1, ttl + 2]))
+    often = [
+        st.builds(Heartbeat, small, few, st.just(0)),
+        st.builds(Heartbeat, step, few, age),
+        st.builds(Advance, step, st.integers(1, 4)),
+        st.builds(AdvanceAndAgree, step, few, st.integers(0, 3)),
+        st.builds(AdvanceAndAgree, step, st.just(cast), st.just(0)),
+    ]
+    seldom = [
+        st.builds(SignOff, small, few, age, st.sampled_from([0, 0, 1, 3, ttl])),
+        st.builds(Share, st.just(cast), st.sampled_from([True, True, False])),
+        st.builds(Hold, small),
+    ]
+    return st.one_of(*often * 5, *seldom * 2, operations(ttl, cast))
 
 
 def stories(ttl: int) -> SearchStrategy[list[Operation]]:
     """What happens to a few users: a handful of events, or enough of them for one to meet the consequences of another."""
     users = st.one_of(st.sampled_from(POOL), st.sampled_from(POOL), strategies.ids())
     casts = st.lists(users, min_size=1, max_size=3).map(tuple)
-    return casts.flatmap(lambda cast: _stories_of(operations(ttl, cast)))
+    return st.one_of(
+        casts.flatmap(lambda cast: _stories_of(operations(ttl, cast))),
+        casts.flatmap(
+            lambda cast: _stories_of(operations_on_shared(ttl, cast)).map(lambda rest: [Share(cast, True), *rest])
+        ),
+    )
 
 
 def _stories_of(one: SearchStrategy[Operation]) -> SearchStrategy[list[Operation]]:

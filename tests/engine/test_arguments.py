@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from typing import Final
 
 import pytest
 
-from presencedb.engine import RETENTION_ONLINE, Copy, Engine, EngineConfig, TickWentBack
+from presencedb.engine import RETENTION_ONLINE, Copies, Copy, Engine, EngineConfig, TickWentBack
 from presencedb.limits import SLOT_COUNT, TICK_MAX, TICK_MS_MIN, TTL_MS_MAX
 from tests.engine.implementations import MakeEngine
-from tests.engine.tools import TTL, T, advance, batch, came, slot_of, timed_out
+from tests.engine.tools import TTL, T, advance, batch, came, merge, slot_of, timed_out
 
 NOW: Final = T + 5
 Call = Callable[[Engine, int], object]
@@ -20,17 +21,27 @@ CALLS_WITH_A_TICK: Final[dict[str, Call]] = {
     "late heartbeat": lambda engine, tick: engine.heartbeat(batch("alice", "bob"), tick, age_ticks=1),
     "sign_off": lambda engine, tick: engine.sign_off(batch("alice", "bob"), tick),
     "sign_off with grace": lambda engine, tick: engine.sign_off(batch("alice", "bob"), tick, grace_ticks=1),
-    "merge": lambda engine, tick: engine.merge([Copy("alice", 0, True), Copy("bob", 0, False)], tick),
-    "export_slot": lambda engine, tick: engine.export_slot(slot_of(engine, "alice"), tick),
+    "merge": lambda engine, tick: merge(engine, [Copy("alice", 0, True), Copy("bob", 0, False)], tick),
+    "export_slots": lambda engine, tick: engine.export_slots([slot_of(engine, "alice")], tick, count_max=1),
+    "export": lambda engine, tick: engine.export(batch("alice"), tick),
     "advance": lambda engine, tick: engine.advance(tick, expiry_count_max=1),
 }
 WRONG_CALLS: Final[dict[str, Call]] = {
     "age of a heartbeat": lambda engine, tick: engine.heartbeat(batch("alice", "bob"), tick, age_ticks=-1),
     "age of a sign-off": lambda engine, tick: engine.sign_off(batch("alice", "bob"), tick, age_ticks=-1),
     "grace": lambda engine, tick: engine.sign_off(batch("alice", "bob"), tick, grace_ticks=-1),
-    "age of a copy": lambda engine, tick: engine.merge([Copy("alice", 0, True), Copy("bob", -1, False)], tick),
-    "slot of an export": lambda engine, tick: engine.export_slot(SLOT_COUNT, tick),
-    "slot of an export below 0": lambda engine, tick: engine.export_slot(-1, tick),
+    "too few ages": lambda engine, tick: engine.merge(Copies(batch("alice", "bob"), array("I", [0]), bytes(2)), tick),
+    "too many ages": lambda engine, tick: engine.merge(Copies(batch("alice"), array("I", [0, 0]), bytes(1)), tick),
+    "too few signs": lambda engine, tick: engine.merge(Copies(batch("alice", "bob"), array("I", [0, 0]), bytes(1)), tick),
+    "slot of an export": lambda engine, tick: engine.export_slots([SLOT_COUNT], tick, count_max=1),
+    "slot of an export below 0": lambda engine, tick: engine.export_slots([-1], tick, count_max=1),
+    "bound of an export": lambda engine, tick: engine.export_slots([0], tick, count_max=0),
+    "slots shared": lambda engine, tick: engine.set_shared([1, SLOT_COUNT], True),
+    "slots of who is overdue": lambda engine, tick: engine.overdue([-1, 3]),
+    "slots agreed on": lambda engine, tick: engine.agree([SLOT_COUNT], T),
+    "an agreement on what has not been": lambda engine, tick: engine.agree([slot_of(engine, "alice")], NOW + 1),
+    "slots dropped": lambda engine, tick: engine.drop_slots([0, SLOT_COUNT]),
+    "a synced slot dropped": lambda engine, tick: engine.drop_slots([slot_of(engine, "alice")]),
     "bound of an advance": lambda engine, tick: engine.advance(tick, expiry_count_max=0),
     "slots of a count": lambda engine, tick: engine.count([0, SLOT_COUNT]),
     "slots of a scan": lambda engine, tick: engine.scan(0, 1, [-1]),
@@ -123,7 +134,7 @@ def test_any_age_and_grace_that_the_wire_can_carry(make_engine: MakeEngine, age:
     assert engine.sign_off(batch("alice", "bob"), T, age_ticks=age) == 0
     assert engine.sign_off(batch("alice"), T, age_ticks=age, grace_ticks=age) == 0
     assert engine.sign_off(batch("alice"), T, grace_ticks=age) == 0
-    assert engine.merge([Copy("alice", age, True)], T) == 0
+    assert merge(engine, [Copy("alice", age, True)], T) == 0
     engine.hold_timeouts(0)
     assert advance(engine, T + TTL + 1) == [came("alice", T), timed_out("alice", T + TTL + 1)]
 
@@ -138,6 +149,12 @@ def test_a_ttl_out_of_range(ttl: int) -> None:
 def test_a_retention_shorter_than_the_ttl(retention: int) -> None:
     with pytest.raises(ValueError, match=str(retention)):
         EngineConfig(ttl_ticks=TTL, retention_ticks=retention)
+
+
+@pytest.mark.parametrize("doubt", [-1, -20])
+def test_a_doubt_before_anybody_is_overdue(doubt: int) -> None:
+    with pytest.raises(ValueError, match=str(doubt)):
+        EngineConfig(ttl_ticks=TTL, doubt_ticks=doubt)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64])

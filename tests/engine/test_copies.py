@@ -20,6 +20,8 @@ from tests.engine.tools import (
     came,
     drained,
     last_seen,
+    merge,
+    pull,
     signed_off,
     slot_of,
     status,
@@ -35,7 +37,7 @@ def make(make_engine: MakeEngine, retention: int | None = RETENTION_ONLINE, tick
 
 
 def export(engine: Engine, tick: int) -> list[Copy]:
-    return [copy for slot in slots_of((*POOL, "a", "b", "beat", "left"), 0) for copy in engine.export_slot(slot, tick)]
+    return pull(engine, slots_of((*POOL, "a", "b", "beat", "left"), 0), tick, 3)
 
 
 @RETENTIONS
@@ -50,7 +52,7 @@ def test_a_slot_holds_its_users_with_their_ages(make_engine: MakeEngine, retenti
     assert by_id["alice"] == Copy("alice", 2, False)
     assert by_id[42] == Copy(42, 1, True)
     assert by_id[0] == Copy(0, 5, False)
-    assert engine.export_slot(slot_of(engine, "alice"), T + 5) == [Copy("alice", 2, False)]
+    assert pull(engine, [slot_of(engine, "alice")], T + 5) == [Copy("alice", 2, False)]
 
 
 def test_an_age_is_never_below_zero(make_engine: MakeEngine) -> None:
@@ -87,9 +89,11 @@ def test_after_a_timeout(make_engine: MakeEngine, retention: int | None) -> None
 
 def test_export_tells_the_time_too(make_engine: MakeEngine) -> None:
     engine = make(make_engine)
-    engine.export_slot(0, T + 7)
+    engine.export_slots([0], T + 7, count_max=1)
     assert engine.tick == T + 7
-    engine.merge([], T + 9)
+    engine.export(batch(), T + 8)
+    assert engine.tick == T + 8
+    merge(engine, [], T + 9)
     assert engine.tick == T + 9
 
 
@@ -101,7 +105,7 @@ class TestWhatWins:
         copies = [Copy("a", 3, False), Copy("a", 2, True), Copy("a", 2, False), Copy("a", 5, True)]
         for retention in (RETENTION_ONLINE, RETENTION, None):
             engine = make(make_engine, retention)
-            engine.merge([copies[index] for index in order], T)
+            merge(engine, [copies[index] for index in order], T)
             assert status(engine, "a") is OFFLINE
             assert export(engine, T) == [Copy("a", 2, True)]
 
@@ -109,26 +113,26 @@ class TestWhatWins:
         engine = make(make_engine)
         engine.heartbeat(batch("a"), T)
         engine.sign_off(batch("a"), T + 1)
-        assert engine.merge([Copy("a", 2, False)], T + 4) == 1
+        assert merge(engine, [Copy("a", 2, False)], T + 4) == 1
         assert drained(engine) == [came("a", T), signed_off("a", T + 1), came("a", T + 2)]
 
     def test_at_a_tie_the_sign_off_stays(self, make_engine: MakeEngine) -> None:
         engine = make(make_engine)
         engine.heartbeat(batch("a"), T)
         engine.sign_off(batch("a"), T + 1)
-        assert engine.merge([Copy("a", 3, False)], T + 4) == 0
+        assert merge(engine, [Copy("a", 3, False)], T + 4) == 0
         assert status(engine, "a") is OFFLINE
 
     def test_at_a_tie_the_sign_off_wins(self, make_engine: MakeEngine) -> None:
         engine = make(make_engine)
         engine.heartbeat(batch("a"), T + 1)
-        assert engine.merge([Copy("a", 3, True)], T + 4) == 1
+        assert merge(engine, [Copy("a", 3, True)], T + 4) == 1
         assert drained(engine) == [came("a", T + 1), signed_off("a", T + 1)]
 
     def test_an_older_sign_off_loses(self, make_engine: MakeEngine) -> None:
         engine = make(make_engine)
         engine.heartbeat(batch("a"), T + 2)
-        assert engine.merge([Copy("a", 3, True)], T + 4) == 0
+        assert merge(engine, [Copy("a", 3, True)], T + 4) == 0
         assert status(engine, "a") is ONLINE
 
     def test_a_heartbeat_stamped_ahead_is_not_undone_by_its_own_copy(self, make_engine: MakeEngine) -> None:
@@ -136,7 +140,7 @@ class TestWhatWins:
         engine.heartbeat(batch("a"), T)
         engine.sign_off(batch("a"), T)
         engine.heartbeat(batch("a"), T)
-        assert engine.merge(export(engine, T), T) == 0
+        assert merge(engine, export(engine, T), T) == 0
         assert status(engine, "a") is ONLINE
 
 
@@ -145,7 +149,7 @@ class TestUnknownUsers:
 
     def test_a_fresh_copy_brings_online_until_its_own_deadline(self, make_engine: MakeEngine) -> None:
         engine = make(make_engine)
-        assert engine.merge([Copy("a", 4, False)], T) == 1
+        assert merge(engine, [Copy("a", 4, False)], T) == 1
         assert last_seen(engine, "a") == T - 4
         assert advance(engine, T + 6) == [came("a", T)]
         assert advance(engine, T + 7) == [timed_out("a", T + 7)]
@@ -155,7 +159,7 @@ class TestUnknownUsers:
         self, make_engine: MakeEngine, age: int, stored: bool
     ) -> None:
         engine = make(make_engine)
-        assert engine.merge([Copy("a", age, False), Copy("b", age, True)], T) == 2 * stored
+        assert merge(engine, [Copy("a", age, False), Copy("b", age, True)], T) == 2 * stored
         assert engine.stats().users == 2 * stored
         assert engine.count() == stored
 
@@ -164,20 +168,20 @@ class TestUnknownUsers:
         self, make_engine: MakeEngine, age: int, stored: bool
     ) -> None:
         engine = make(make_engine, RETENTION)
-        assert engine.merge([Copy("a", age, False), Copy("b", age, True)], T) == 2 * stored
+        assert merge(engine, [Copy("a", age, False), Copy("b", age, True)], T) == 2 * stored
         assert engine.count() == 0
         assert drained(engine) == []
         assert last_seen(engine, "a") == (T - age if stored else -1)
 
     def test_for_ever_everything_is_stored(self, make_engine: MakeEngine) -> None:
         engine = make(make_engine, None)
-        assert engine.merge([Copy("a", 500, False), Copy("b", 10**12, False)], T) == 2
+        assert merge(engine, [Copy("a", 500, False), Copy("b", 10**12, False)], T) == 2
         assert list(engine.last_seen(batch("a", "b"))) == [T - 500, 0]
         assert engine.count() == 0
 
     def test_a_copy_of_a_sign_off_withstands_older_news(self, make_engine: MakeEngine) -> None:
         engine = make(make_engine)
-        assert engine.merge([Copy("a", 2, True)], T + 9) == 1
+        assert merge(engine, [Copy("a", 2, True)], T + 9) == 1
         assert engine.heartbeat(batch("a"), T + 9, age_ticks=2) == 0
         assert engine.heartbeat(batch("a"), T + 9, age_ticks=1) == 1
 
@@ -192,12 +196,12 @@ def test_pulls_back_and_forth_change_nothing(make_engine: MakeEngine, retention:
         (first if step % 2 else second).sign_off(batch(POOL[step * 5 % 10]), tick)
         for engine in (first, second):
             advance(engine, tick)
-        first.merge(export(second, tick), tick)
-        second.merge(export(first, tick), tick)
+        merge(first, export(second, tick), tick)
+        merge(second, export(first, tick), tick)
         assert first.status(batch(*POOL)) == second.status(batch(*POOL))
         for _ in range(3):
-            assert first.merge(export(second, tick), tick) == 0
-            assert second.merge(export(first, tick), tick) == 0
+            assert merge(first, export(second, tick), tick) == 0
+            assert merge(second, export(first, tick), tick) == 0
         assert sorted(export(first, tick), key=repr) == sorted(export(second, tick), key=repr)
 
 
@@ -211,11 +215,11 @@ class TestReplicas:
         for engine in (first, second):
             engine.heartbeat(batch("alice"), T)
         first.sign_off(batch("alice"), T + 2)
-        assert first.merge(export(second, T + 3), T + 3) == 0
+        assert merge(first, export(second, T + 3), T + 3) == 0
         assert status(first, "alice") is OFFLINE
-        assert second.merge(export(first, T + 3), T + 3) == 1
+        assert merge(second, export(first, T + 3), T + 3) == 1
         assert status(second, "alice") is OFFLINE
-        assert first.merge(export(second, T + 4), T + 4) == 0
+        assert merge(first, export(second, T + 4), T + 4) == 0
         for engine in (first, second):
             assert advance(engine, T + 100) == [came("alice", T), signed_off("alice", T + 2)]
 
@@ -246,13 +250,13 @@ class TestReplicas:
         advance(first, T + TTL + 1)
         copies = export(second, T + TTL)
         assert copies == [Copy("alice", TTL, False)]
-        assert first.merge([Copy("alice", TTL + 1, False)], T + TTL + 1) == 0
+        assert merge(first, [Copy("alice", TTL + 1, False)], T + TTL + 1) == 0
         assert status(first, "alice") is OFFLINE
 
     def test_engines_whose_ticks_have_nothing_in_common(self, make_engine: MakeEngine) -> None:
         first, second = make(make_engine, tick=50), make(make_engine, tick=2**30)
         first.heartbeat(batch("alice"), 60)
-        second.merge(export(first, 64), 2**30 + 7)
+        merge(second, export(first, 64), 2**30 + 7)
         assert last_seen(second, "alice") == 2**30 + 3
         assert advance(second, 2**30 + 3 + TTL) == [came("alice", 2**30 + 3)]
         assert advance(second, 2**30 + 4 + TTL) == [timed_out("alice", 2**30 + 4 + TTL)]

@@ -16,6 +16,8 @@ from tests.engine.tools import (
     came,
     drained,
     last_seen,
+    merge,
+    pull,
     signed_off,
     slot_of,
     status,
@@ -57,10 +59,10 @@ def test_the_register_has_the_request(make_engine: MakeEngine) -> None:
     engine.heartbeat(batch("alice"), T)
     engine.sign_off(batch("alice"), T + 2, grace_ticks=5)
     assert last_seen(engine, "alice") == T
-    assert engine.export_slot(slot_of(engine, "alice"), T + 3) == [Copy("alice", 3, False)]
+    assert pull(engine, [slot_of(engine, "alice")], T + 3) == [Copy("alice", 3, False)]
     advance(engine, T + 7)
     assert last_seen(engine, "alice") == T + 2
-    assert engine.export_slot(slot_of(engine, "alice"), T + 7) == [Copy("alice", 5, True)]
+    assert pull(engine, [slot_of(engine, "alice")], T + 7) == [Copy("alice", 5, True)]
     assert engine.heartbeat(batch("alice"), T + 7, age_ticks=5) == 0
     assert engine.heartbeat(batch("alice"), T + 7, age_ticks=4) == 1
     assert drained(engine)[-1] == came("alice", T + 7)
@@ -181,11 +183,11 @@ def test_in_an_unsynced_slot_it_waits_for_somebody_unknown_too(engine: Engine) -
     engine.sign_off(batch("bob", "carol"), T + 1, grace_ticks=5)
     assert pending(engine) == 2
     # A copy older than the request brings the user online meanwhile, as it is for the other owners.
-    engine.merge([Copy("bob", 1, False)], T + 2)
+    merge(engine, [Copy("bob", 1, False)], T + 2)
     assert status(engine, "bob") is ONLINE
     assert advance(engine, T + 6) == []
     assert status(engine, "bob") is not ONLINE
-    assert engine.export_slot(slot_of(engine, "carol"), T + 6) == [Copy("carol", 5, True)]
+    assert pull(engine, [slot_of(engine, "carol")], T + 6) == [Copy("carol", 5, True)]
 
 
 def test_a_slot_that_was_synced_meanwhile_keeps_nothing_of_somebody_unknown(engine: Engine) -> None:
@@ -194,14 +196,14 @@ def test_a_slot_that_was_synced_meanwhile_keeps_nothing_of_somebody_unknown(engi
     engine.set_synced(range(16384), True)
     assert advance(engine, T + 6) == []
     assert pending(engine) == 0
-    assert engine.export_slot(slot_of(engine, "bob"), T + 6) == []
+    assert pull(engine, [slot_of(engine, "bob")], T + 6) == []
 
 
 def test_a_copy_of_a_later_heartbeat_drops_it(engine: Engine) -> None:
     engine.sign_off(batch("alice"), T + 2, grace_ticks=5)
-    engine.merge([Copy("alice", 1, False)], T + 3)
+    merge(engine, [Copy("alice", 1, False)], T + 3)
     assert pending(engine) == 1
-    engine.merge([Copy("alice", 0, False)], T + 3)
+    merge(engine, [Copy("alice", 0, False)], T + 3)
     assert pending(engine) == 0
 
 

@@ -18,6 +18,7 @@ from tests.engine.tools import (
     came,
     drained,
     last_seen,
+    merge,
     signed_off,
     status,
     timed_out,
@@ -79,7 +80,7 @@ def test_an_empty_batch_is_fine(engine: Engine) -> None:
     assert engine.sign_off(batch(), T) == 0
     assert engine.status(batch()) == b""
     assert len(engine.last_seen(batch())) == 0
-    assert engine.merge([], T) == 0
+    assert merge(engine, [], T) == 0
 
 
 def test_decimal_text_and_integer_are_one_user_and_near_decimals_are_not(engine: Engine) -> None:

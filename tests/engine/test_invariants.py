@@ -1,12 +1,13 @@
 """What holds after any interleaving of operations, in the middle of a bounded expiry too.
 
 `count`, the statuses, the scan by any page size, the counts by slot and the sum of the transitions say the same. A user's
-transitions alternate, their ticks never go back, no timeout comes before its deadline. What is exported gives the same
-statuses elsewhere, and merged a second time, or back, it changes nothing.
+transitions alternate, their ticks never go back, no timeout comes before its deadline, nor, in a shared slot, before it is
+agreed to. What is exported gives the same statuses elsewhere, and merged a second time, or back, it changes nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, Final
 
 import pytest
@@ -21,7 +22,7 @@ from presencedb.states import Reason, Status
 from tests.engine.implementations import IMPLEMENTATIONS, MakeEngine
 from tests.engine.mutants import INCONSISTENT
 from tests.engine.operations import POOL, configs, slots_of
-from tests.engine.tools import EVERYBODY, drained, scan_all
+from tests.engine.tools import EVERYBODY, drained, merge, pull, scan_all
 from tests.support import strategies
 
 USERS: Final[tuple[Id, ...]] = (*POOL[::2], "alice", "user-1")
@@ -47,6 +48,8 @@ class Invariants(RuleBasedStateMachine):
         self.synced = dict.fromkeys(USERS, config.synced)
         self.told: dict[Id, bool] = dict.fromkeys(USERS, False)
         self.tick_of: dict[Id, int] = {}
+        self.expired = start
+        self.agreed: dict[Id, int] = {}
 
     def listen(self) -> list[Transition]:
         """Drain, one by one, and hold each transition against what was told of its user before."""
@@ -63,9 +66,25 @@ class Invariants(RuleBasedStateMachine):
             assert transition.tick >= self.tick_of.get(user_id, 0), "ticks never go back"
             assert transition.tick <= self.engine.tick + 1
             assert transition.online == (transition.reason is Reason.HEARTBEAT)
+            if transition.reason is Reason.TIMEOUT:
+                assert transition.tick <= self.agreed.get(user_id, transition.tick), "no timeout but those agreed to"
             self.told[user_id] = transition.online
             self.tick_of[user_id] = transition.tick
         return said
+
+    def online(self) -> set[Id]:
+        return set(scan_all(self.engine, len(USERS)))
+
+    def advanced(self) -> None:
+        """Time was brought to where the engine is."""
+        if self.engine.tick >= self.hold:
+            self.expired = self.engine.tick
+
+    def slots(self, ids: Iterable[Id]) -> list[int]:
+        return slots_of(tuple(ids), self.engine.config.seed)
+
+    def users_of(self, slots: list[int]) -> list[Id]:
+        return [user_id for user_id in USERS if self.slots([user_id])[0] in slots]
 
     @rule(ids=some_ids, step=steps, age=ages)
     def heartbeat(self, ids: list[Id], step: int, age: int) -> None:
@@ -86,6 +105,7 @@ class Invariants(RuleBasedStateMachine):
     @rule(step=steps, count_max=st.integers(1, 3))
     def advance_a_little(self, step: int, count_max: int) -> None:
         self.engine.advance(self.engine.tick + step, expiry_count_max=count_max)
+        self.advanced()
 
     @rule(step=steps)
     def advance(self, step: int) -> None:
@@ -93,18 +113,47 @@ class Invariants(RuleBasedStateMachine):
         self.listen()
         while not self.engine.advance(tick, expiry_count_max=2):
             pass
+        self.advanced()
         ttl = self.engine.config.ttl_ticks
+        overdue = set(self.engine.overdue(self.engine.overdue_slots()))
+        assert overdue <= set(self.agreed), "nobody waits whose slot is not shared"
         for transition in self.listen():
             assert transition.tick <= tick, "nothing is emitted before it is due"
-        for seen, status in zip(self.engine.last_seen(BATCH), self.engine.status(BATCH), strict=True):
-            assert status != Status.ONLINE or max(seen + ttl + 1, self.hold) > tick, "everything due is emitted"
+        online = self.online()
+        for user_id, seen in zip(USERS, self.engine.last_seen(BATCH), strict=True):
+            if user_id in online:
+                past = max(seen + ttl + 1, self.hold) <= tick
+                assert past == (user_id in overdue), "everything due is emitted, or overdue"
 
     @rule(ids=some_ids, over=st.integers(0, 3), age=st.integers(0, 5))
     def news_that_were_on_their_way(self, ids: list[Id], over: int, age: int) -> None:
         """Everybody is silent for a ttl, and only then a heartbeat of before comes in."""
         tick = self.engine.tick + self.engine.config.ttl_ticks + 1 + over
         self.engine.advance(tick, expiry_count_max=EVERYBODY)
+        self.advanced()
         self.engine.heartbeat(IdBatch(ids), tick, age_ticks=age)
+
+    @rule(ids=some_ids, shared=st.sampled_from([True, True, False]))
+    def set_shared(self, ids: list[Id], shared: bool) -> None:
+        slots = self.slots(ids)
+        self.engine.set_shared(slots, shared)
+        for user_id in self.users_of(slots):
+            if shared:
+                self.agreed.setdefault(user_id, self.expired)
+            else:
+                self.agreed.pop(user_id, None)
+
+    @rule(ids=some_ids, back=st.integers(0, 3), over=st.integers(0, 3))
+    def agree(self, ids: list[Id], back: int, over: int) -> None:
+        """After everybody was silent for a ttl."""
+        tick = self.engine.tick + self.engine.config.ttl_ticks + 1 + over
+        self.engine.advance(tick, expiry_count_max=EVERYBODY)
+        self.advanced()
+        slots = self.slots(ids)
+        self.engine.agree(slots, tick - back)
+        for user_id in self.users_of(slots):
+            if user_id in self.agreed:
+                self.agreed[user_id] = max(self.agreed[user_id], tick - back)
 
     @rule(ahead=st.integers(0, 12))
     def hold_timeouts(self, ahead: int) -> None:
@@ -113,22 +162,32 @@ class Invariants(RuleBasedStateMachine):
 
     @rule(new=copies, step=steps)
     def merge(self, new: list[Copy], step: int) -> None:
-        self.engine.merge(new, self.engine.tick + step)
+        merge(self.engine, new, self.engine.tick + step)
         before = self.engine.status(BATCH)
-        assert self.engine.merge(new, self.engine.tick) == 0
+        assert merge(self.engine, new, self.engine.tick) == 0
         assert self.engine.status(BATCH) == before
 
     @rule(ids=some_ids, synced=st.booleans())
     def set_synced(self, ids: list[Id], synced: bool) -> None:
         self.listen()
-        slots = slots_of(tuple(ids), self.engine.config.seed)
+        slots = self.slots(ids)
         self.engine.set_synced(slots, synced)
         assert drained(self.engine) == []
-        for user_id in USERS:
-            if slots_of((user_id,), self.engine.config.seed)[0] in slots:
-                # From here on the caller compares by itself: what was told counts anew from what is so now.
-                self.synced[user_id] = synced
-                self.told[user_id] = self.engine.status(IdBatch([user_id]))[0] == Status.ONLINE
+        online = self.online()
+        for user_id in self.users_of(slots):
+            # From here on the caller compares by itself: what was told counts anew from what is so now.
+            self.synced[user_id] = synced
+            self.told[user_id] = user_id in online
+
+    @rule(ids=some_ids)
+    def drop_slots(self, ids: list[Id]) -> None:
+        slots = self.slots(ids)
+        self.engine.set_synced(slots, False)
+        self.engine.drop_slots(slots)
+        assert self.engine.count(slots) == 0
+        for user_id in self.users_of(slots):
+            self.synced[user_id] = False
+            assert self.engine.export(IdBatch([user_id]), self.engine.tick).signed_off == b""
 
     @rule(back=st.integers(1, 5), ids=some_ids)
     def time_goes_back(self, back: int, ids: list[Id]) -> None:
@@ -141,12 +200,13 @@ class Invariants(RuleBasedStateMachine):
     @rule(page=st.integers(1, 20))
     def all_that_is_exported_gives_the_same_statuses_elsewhere(self, page: int) -> None:
         tick = self.engine.tick
-        exported = [c for slot in slots_of(USERS, self.engine.config.seed) for c in self.engine.export_slot(slot, tick)]
-        assert self.engine.merge(exported, tick) == 0, "it changes nothing where it comes from"
+        exported = pull(self.engine, self.slots(USERS), tick, page)
+        assert sorted(self.engine.export(BATCH, tick), key=repr) == sorted(exported, key=repr)
+        assert merge(self.engine, exported, tick) == 0, "it changes nothing where it comes from"
         other = self.make_engine(self.engine.config, tick=tick)
         for first in range(0, len(exported), page):
-            other.merge(exported[first : first + page], tick)
-        assert other.merge(exported, tick) == 0, "merged again it changes nothing"
+            merge(other, exported[first : first + page], tick)
+        assert merge(other, exported, tick) == 0, "merged again it changes nothing"
         other.set_synced(range(SLOT_COUNT), True)
         deadlines = [seen + self.engine.config.ttl_ticks + 1 for seen in self.engine.last_seen(BATCH)]
         for user_id, status, deadline in zip(USERS, self.engine.status(BATCH), deadlines, strict=True):
@@ -154,23 +214,43 @@ class Invariants(RuleBasedStateMachine):
             online = status == Status.ONLINE and deadline > tick
             assert other.status(IdBatch([user_id]))[0] == (Status.ONLINE if online else Status.OFFLINE)
 
+    @rule(new=copies, ids=some_ids, page=st.integers(1, 20))
+    def copies_back_and_forth_change_nothing(self, new: list[Copy], ids: list[Id], page: int) -> None:
+        """With an engine that knows other things, and shares some slots."""
+        tick = self.engine.tick
+        other = self.make_engine(self.engine.config, tick=tick)
+        other.set_shared(self.slots(ids), True)
+        merge(other, new, tick)
+        self.engine.merge(other.export(BATCH, tick), tick)
+        merge(other, pull(self.engine, self.slots(USERS), tick, page), tick)
+        for _ in range(2):
+            assert merge(self.engine, pull(other, self.slots(USERS), tick, page), tick) == 0
+            assert other.merge(self.engine.export(BATCH, tick), tick) == 0
+
     @invariant()
     def everything_agrees(self) -> None:
         if not hasattr(self, "engine"):
             return
         self.listen()
         statuses = self.engine.status(BATCH)
-        online = {user_id for user_id, status in zip(USERS, statuses, strict=True) if status == Status.ONLINE}
+        online = self.online()
         assert self.engine.count() == len(online) == self.engine.stats().online
-        assert self.engine.count(slots_of(USERS, self.engine.config.seed)) == len(online)
+        assert self.engine.count(self.slots(USERS)) == len(online)
         for limit in (1, 3, len(USERS)):
             found = scan_all(self.engine, limit)
             assert len(found) == len(online)
             assert set(found) == online
-        for user_id, status in zip(USERS, statuses, strict=True):
-            assert status != (Status.OFFLINE if not self.synced[user_id] else Status.UNKNOWN)
+        long_ago = self.expired - self.engine.config.doubt_ticks - self.engine.config.ttl_ticks - 1
+        for user_id, status, seen in zip(USERS, statuses, self.engine.last_seen(BATCH), strict=True):
             if self.synced[user_id]:
-                assert self.told[user_id] == (status == Status.ONLINE), "the transitions add up to the status"
+                assert self.told[user_id] == (user_id in online), "the transitions add up to who is online"
+            in_doubt = user_id in self.agreed and seen < long_ago and self.hold <= self.expired
+            if user_id in online and not in_doubt:
+                assert status == Status.ONLINE
+            elif user_id not in online:
+                assert status == (Status.OFFLINE if self.synced[user_id] else Status.UNKNOWN)
+            else:
+                assert status != Status.OFFLINE
 
 
 def machine_of(make_engine: MakeEngine) -> type[Invariants]:

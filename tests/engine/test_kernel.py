@@ -24,7 +24,21 @@ from presencedb.ids.hashing import WIDTH_BITS
 from presencedb.implementation import COMPILED
 from presencedb.limits import SLOT_BITS
 from tests.engine.differential import Case, compare, drains
-from tests.engine.operations import Advance, Export, Heartbeat, Merge, Operation, Scan, SignOff, Sync
+from tests.engine.operations import (
+    Advance,
+    AdvanceAndAgree,
+    Drop,
+    Export,
+    ExportIds,
+    Heartbeat,
+    Merge,
+    Operation,
+    Overdue,
+    Scan,
+    Share,
+    SignOff,
+    Sync,
+)
 from tests.engine.test_differential import cases
 from tests.engine.tools import drained
 from tests.support.process import clean_environment
@@ -89,9 +103,13 @@ def crowded_stories(ids: tuple[Id, ...]) -> SearchStrategy[list[Operation]]:
             st.builds(Advance, steps, st.sampled_from([1, 100, EVERYBODY])),
             st.builds(Advance, steps, st.sampled_from([1, 100, EVERYBODY])),
             st.builds(Merge, steps, copies(ids)),
-            st.builds(Export, steps, st.just(ids[:1])),
+            st.builds(Export, steps, st.just(ids[:1]), st.sampled_from([7, 100, EVERYBODY])),
+            st.builds(ExportIds, steps, some),
             st.builds(Scan, st.just(0), st.sampled_from([1, 100, EVERYBODY]), st.none()),
-            st.builds(Sync, st.just(ids[:1]), st.booleans()),
+            st.one_of(st.builds(Sync, st.just(ids[:1]), st.booleans()), st.builds(Drop, st.just(ids[:1]))),
+            st.builds(Share, st.just(ids[:1]), st.sampled_from([True, True, False])),
+            st.builds(AdvanceAndAgree, steps, st.just(ids[:1]), st.integers(0, 3)),
+            st.builds(Overdue, st.just(ids[:1])),
         ),
         max_size=12,
     )

@@ -6,7 +6,7 @@ import pytest
 
 from presencedb.engine import RETENTION_ONLINE, Copy, Engine, EngineConfig
 from tests.engine.implementations import MakeEngine
-from tests.engine.tools import TTL, T, advance, batch, last_seen, slot_of
+from tests.engine.tools import TTL, T, advance, batch, last_seen, merge, pull, slot_of
 
 RETENTION = 100
 
@@ -79,7 +79,7 @@ def test_it_never_goes_back(engine: Engine) -> None:
         if step % 3 == 0 and step % 60 < 30:
             engine.heartbeat(batch("alice"), tick, age_ticks=step % 13)
         if step % 11 == 0:
-            engine.merge([Copy("alice", step % 40, step % 2 == 0)], tick)
+            merge(engine, [Copy("alice", step % 40, step % 2 == 0)], tick)
         seen = last_seen(engine, "alice")
         assert seen >= highest or not remembers(engine)
         highest = max(seen, highest)
@@ -123,11 +123,11 @@ def test_forever_is_for_ever(make_engine: MakeEngine) -> None:
     engine.heartbeat(batch("alice"), T)
     advance(engine, 2_000_000_000)
     assert last_seen(engine, "alice") == T
-    assert engine.export_slot(slot_of(engine, "alice"), 2_000_000_000) == [Copy("alice", 2_000_000_000 - T, False)]
+    assert pull(engine, [slot_of(engine, "alice")], 2_000_000_000) == [Copy("alice", 2_000_000_000 - T, False)]
 
 
 def test_copies_of_two_ages(engine: Engine) -> None:
-    engine.merge([Copy("alice", 4, False), Copy("alice", 2, False), Copy("alice", 3, True)], T)
+    merge(engine, [Copy("alice", 4, False), Copy("alice", 2, False), Copy("alice", 3, True)], T)
     assert last_seen(engine, "alice") == T - 2
-    engine.merge([Copy("alice", 1, True)], T)
+    merge(engine, [Copy("alice", 1, True)], T)
     assert last_seen(engine, "alice") == (T - 1 if remembers(engine) else -1)

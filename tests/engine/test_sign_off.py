@@ -17,6 +17,7 @@ from tests.engine.tools import (
     came,
     drained,
     last_seen,
+    pull,
     signed_off,
     slot_of,
     status,
@@ -56,7 +57,7 @@ def test_a_later_heartbeat_clears_it(engine: Engine) -> None:
 def test_of_somebody_unknown_in_a_synced_slot_nothing_is_written(engine: Engine) -> None:
     assert engine.sign_off(batch("alice"), T + 5) == 0
     assert engine.stats().users == 0
-    assert engine.export_slot(slot_of(engine, "alice"), T + 5) == []
+    assert pull(engine, [slot_of(engine, "alice")], T + 5) == []
     assert engine.heartbeat(batch("alice"), T + 5, age_ticks=1) == 1
 
 

@@ -8,7 +8,22 @@ from presencedb.engine import Copy, Engine, EngineConfig
 from presencedb.limits import SLOT_COUNT
 from tests.engine.implementations import MakeEngine
 from tests.engine.operations import POOL
-from tests.engine.tools import OFFLINE, ONLINE, TTL, UNKNOWN, T, advance, batch, came, drained, slot_of, status, timed_out
+from tests.engine.tools import (
+    OFFLINE,
+    ONLINE,
+    TTL,
+    UNKNOWN,
+    T,
+    advance,
+    batch,
+    came,
+    drained,
+    merge,
+    pull,
+    slot_of,
+    status,
+    timed_out,
+)
 
 
 @pytest.fixture
@@ -38,7 +53,7 @@ def test_nothing_is_said_whatever_happens(engine: Engine) -> None:
     engine.heartbeat(batch("a", "b", "c"), T)
     assert engine.sign_off(batch("a"), T + 1) == 1
     engine.sign_off(batch("b"), T + 1, grace_ticks=2)
-    engine.merge([Copy("d", 0, False), Copy("c", 0, True)], T + 2)
+    merge(engine, [Copy("d", 0, False), Copy("c", 0, True)], T + 2)
     assert advance(engine, T + 100) == []
     assert engine.discard_transitions() == 0
     stats = engine.stats()
@@ -85,8 +100,7 @@ def test_a_pull_into_an_unsynced_slot_says_nothing_and_then_all_agree(make_engin
     owner = make_engine(EngineConfig(ttl_ticks=TTL), tick=T)
     owner.heartbeat(batch(*POOL), T)
     owner.sign_off(batch("alice", 42), T + 1)
-    for slot in range(SLOT_COUNT):
-        engine.merge(owner.export_slot(slot, T + 2), T + 2)
+    merge(engine, pull(owner, range(SLOT_COUNT), T + 2, 4), T + 2)
     assert drained(engine) == []
     engine.set_synced(range(SLOT_COUNT), True)
     assert engine.status(batch(*POOL)) == owner.status(batch(*POOL))

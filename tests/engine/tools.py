@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
-from presencedb.engine import Engine, Transition
+from presencedb.engine import Copies, Copy, Engine, Transition
 from presencedb.ids import Hasher, Id, IdBatch
 from presencedb.states import Reason, Status
 
@@ -68,3 +69,18 @@ def scan_all(engine: Engine, limit: int) -> list[Id]:
         assert len(page) == limit or cursor is None
         found += page
     return found
+
+
+def pull(engine: Engine, slots: Iterable[int], tick: int, page: int = EVERYBODY) -> list[Copy]:
+    """Every register of some slots, with so many a call."""
+    copies: list[Copy] = []
+    cursor: int | None = 0
+    while cursor is not None:
+        cursor, some = engine.export_slots(slots, tick, count_max=page, cursor=cursor)
+        assert len(some) == page or (cursor is None and len(some) < page)
+        copies += some
+    return copies
+
+
+def merge(engine: Engine, copies: Iterable[Copy], tick: int) -> int:
+    return engine.merge(Copies.of(copies), tick)

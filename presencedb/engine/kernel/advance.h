@@ -3,11 +3,11 @@
 #ifndef PRESENCEDB_ADVANCE_H
 #define PRESENCEDB_ADVANCE_H
 
-#include "presencedb/engine/kernel/write.h"
+#include "presencedb/engine/kernel/overdue.h"
 
 enum advance_result { ADVANCE_NO_MEMORY = -1, ADVANCE_MORE = 0, ADVANCE_DONE = 1 };
 
-/* Applies one sign-off whose grace has ended, unless the timeout does the work by then. */
+/* Applies one sign-off whose grace has ended, unless the timeout does the work by then and may. */
 static inline int store_end_grace(struct store *store, struct request *request) {
     char text[ID_TEXT_BYTES_MAX];
     const int kind = request->kind;
@@ -23,8 +23,8 @@ static inline int store_end_grace(struct store *store, struct request *request) 
         return WROTE_NOTHING;
     }
     if (user.online) {
-        const int64_t deadline = store_deadline(store, user.time);
-        if ((deadline > store->hold ? deadline : store->hold) <= ends) {
+        const int64_t deadline = store_held_deadline(store, user.time);
+        if (deadline <= ends && deadline <= store_emits_through(store, key.slot)) {
             return WROTE_NOTHING;
         }
     }
@@ -51,6 +51,7 @@ static inline enum advance_result store_advance(struct store *store, int64_t tic
     store->advanced_to = tick;
     if (!held) {
         store_expire_through(store, tick);
+        store_bring_into_force(store);
     }
     const enum advance_result graces = store_end_graces(store, tick, &count_max);
     if (graces != ADVANCE_DONE || held) {

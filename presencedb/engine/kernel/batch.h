@@ -65,9 +65,12 @@ ALWAYS_INLINE uint8_t store_status(const struct store *store, int kind, const st
     const struct page *page = store_page(store, kind, key->slot, key->fraction);
     if (page != NULL) {
         const struct entry entry = page_find(page, kind, key);
-        if (entry.line != NULL &&
-            time_is_online(line_time(entry.line, kind, entry.index), store_offline_at(store, page))) {
-            return STATUS_ONLINE;
+        if (entry.line != NULL) {
+            const uint32_t time = line_time(entry.line, kind, entry.index);
+            if (time_is_online(time, store_offline_at(store, page))) {
+                const bool due = __builtin_expect(page->armed <= store->expired_through, 0);
+                return due && store_is_in_doubt(store, key->slot, time) ? STATUS_UNKNOWN : STATUS_ONLINE;
+            }
         }
     }
     return store_is_synced(store, key->slot) ? STATUS_OFFLINE : STATUS_UNKNOWN;

@@ -3,7 +3,7 @@
 #ifndef PRESENCEDB_CHECK_H
 #define PRESENCEDB_CHECK_H
 
-#include "presencedb/engine/kernel/scan.h"
+#include "presencedb/engine/kernel/exchange.h"
 
 struct tally {
     size_t users, online, pages;
@@ -23,6 +23,9 @@ static inline const char *check_entry(const struct store *store, const struct pa
     }
     if (online && store_deadline(store, time) < page->armed) {
         return "a page is looked at too late for a timeout";
+    }
+    if (!online && (time & 1) == 0 && time > 0 && store_deadline(store, time) > store_agreed_through(store, page->slot)) {
+        return "somebody is offline whose timeout is not agreed to";
     }
     if (!online && store_forgets_at(store, time) < ARMED_NEVER && store_forgets_at(store, time) < page->armed) {
         return "a page is looked at too late to forget";
@@ -47,6 +50,9 @@ static inline const char *check_page(const struct store *store, const struct pag
             online += time_is_online(time, store_offline_at(store, page));
         }
     }
+    if (wheel_is_aside(page) && (page->armed > store->expired_through || page->armed <= store_emits_through(store, page->slot))) {
+        return "a page stands aside with nothing to wait for";
+    }
     tally->users += used;
     tally->online += online;
     tally->pages++;
@@ -57,7 +63,7 @@ static inline const char *check_page(const struct store *store, const struct pag
 }
 
 static inline const char *check_wheel(const struct store *store, size_t *armed) {
-    for (int level = 0; level < WHEEL_LEVELS; level++) {
+    for (int level = 0; level <= WHEEL_ASIDE; level++) {
         for (unsigned bucket = 0; bucket < WHEEL_BUCKETS; bucket++) {
             const struct page *page = store->wheel.buckets[level][bucket];
             if ((page != NULL) != (store->wheel.occupied[level] >> bucket & 1)) {

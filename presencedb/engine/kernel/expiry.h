@@ -15,6 +15,12 @@ static inline int64_t time_stamp(uint32_t time) { return (int64_t)(time >> 1); }
 
 static inline int64_t store_deadline(const struct store *store, uint32_t time) { return time_stamp(time) + store->ttl + 1; }
 
+/* The same as everybody outside sees it. */
+static inline int64_t store_held_deadline(const struct store *store, uint32_t time) {
+    const int64_t deadline = store_deadline(store, time);
+    return deadline > store->hold ? deadline : store->hold;
+}
+
 /* When a page has to be looked at to remove a register that is not online. */
 static inline int64_t store_forgets_at(const struct store *store, uint32_t time) {
     if (store->keep == KEEP_EVER) {
@@ -66,12 +72,15 @@ static inline void page_drop(struct store *store, struct page *page, unsigned ch
     }
 }
 
-/* Looks at a page: emits the timeouts that are due, removes what is not kept, and arms the page for the next that comes.
+/* Looks at a page: emits the timeouts that are due and agreed to, removes what is not kept, and arms the page for the next that
+ * comes; with somebody overdue in it the page stands aside until that is agreed to. Its `armed` is then the first of their
+ * deadlines, so that they are still online by it, see `store_offline_at`.
  * Not to be called while timeouts are held. Returns how many went offline, or -1 without memory, with nothing changed. */
 static inline int store_look_at(struct store *store, struct page *page) {
     const int kind = page->kind;
     const bool told = store_is_synced(store, page->slot);
     const uint32_t offline_at = store_offline_at(store, page);
+    const int64_t through = store_emits_through(store, page->slot);
     const unsigned used = page->used;
     int64_t next = INT64_MAX;
     int count = 0;
@@ -90,11 +99,11 @@ static inline int store_look_at(struct store *store, struct page *page) {
             int64_t then = store_deadline(store, time);
             if (!time_is_online(time, offline_at)) {
                 then = store_forgets_at(store, time);
-            } else if (then <= store->expired_through) {
+            } else if (then <= through) {
                 const struct key key = store_entry_key(store, page, line, index);
                 store_drop_request(store, kind, &key);
                 if (told) {
-                    store_tell_timeout(store, kind, &key, then > store->hold ? then : store->hold);
+                    store_tell_timeout(store, kind, &key, store_held_deadline(store, time));
                 }
                 then = store_forgets_at(store, time);
                 page->online--;
@@ -111,7 +120,11 @@ static inline int store_look_at(struct store *store, struct page *page) {
         }
     }
     store->online -= (size_t)count;
-    store_arm(store, page, next);
+    if (next <= store->expired_through) {
+        wheel_stand(&store->wheel, page, (struct standing){(uint32_t)next, true});
+    } else {
+        store_arm(store, page, next);
+    }
     if (page->used < used) {
         store_refit(store, page);
     }

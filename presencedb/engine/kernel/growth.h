@@ -6,12 +6,10 @@
 #include "presencedb/engine/kernel/store.h"
 
 /* Puts a page in its slot and in the wheel; the entries are already in it. */
-static inline void store_enter(struct store *store, struct page *page, uint32_t armed, unsigned online) {
+static inline void store_enter(struct store *store, struct page *page, struct standing standing, unsigned online) {
     store_point(store, page, page);
     page->online = (uint16_t)online;
-    if (armed != ARMED_NEVER) {
-        wheel_arm(&store->wheel, page, armed);
-    }
+    wheel_stand(&store->wheel, page, standing);
 }
 
 /* Gives a page another number of lines. Returns the new page, or NULL without memory, with nothing changed. */
@@ -24,9 +22,9 @@ static inline struct page *store_resize(struct store *store, struct page *old, u
     pour_start(&pour, page, NULL);
     pour_page(&pour, old);
     pour_end(&pour);
-    const uint32_t armed = old->armed;
+    const struct standing standing = wheel_standing(old);
     wheel_disarm(&store->wheel, old);
-    store_enter(store, page, armed, old->online);
+    store_enter(store, page, standing, old->online);
     store_free_page(store, old, NULL);
     return page;
 }
@@ -56,7 +54,8 @@ static inline bool store_split(struct store *store, struct page *old) {
     struct half halves[2];
     struct page *sides[2] = {NULL, NULL};
     const int kind = old->kind;
-    const uint32_t slot = old->slot, depth = old->depth + 1U, armed = old->armed;
+    const uint32_t slot = old->slot, depth = old->depth + 1U;
+    const struct standing standing = wheel_standing(old);
     page_halves(old, store_offline_at(store, old), halves);
     if (!store_deepen(store, kind, slot, depth)) {
         return false;
@@ -85,7 +84,7 @@ static inline bool store_split(struct store *store, struct page *old) {
     store_point(store, old, NULL);
     for (unsigned side = 0; side < 2; side++) {
         if (sides[side] != NULL) {
-            store_enter(store, sides[side], armed, halves[side].online);
+            store_enter(store, sides[side], standing, halves[side].online);
         }
     }
     store_free_page(store, old, NULL);
@@ -120,18 +119,19 @@ static inline bool store_merge_pages(struct store *store, struct page *old, stru
     }
     struct pour pour;
     unsigned online = old->online;
-    uint32_t armed = old->armed;
+    struct standing standing = wheel_standing(old);
     pour_start(&pour, page, NULL);
     pour_page(&pour, old);
     wheel_disarm(&store->wheel, old);
     if (sibling != NULL) {
         pour_page(&pour, sibling);
         online += sibling->online;
-        armed = sibling->armed < armed ? sibling->armed : armed;
+        standing.aside |= wheel_is_aside(sibling);
+        standing.armed = sibling->armed < standing.armed ? sibling->armed : standing.armed;
         wheel_disarm(&store->wheel, sibling);
     }
     pour_end(&pour);
-    store_enter(store, page, armed, online);
+    store_enter(store, page, standing, online);
     const int kind = old->kind;
     const uint32_t slot = old->slot;
     store_free_page(store, old, sibling == NULL ? NULL : &sibling);
@@ -142,11 +142,11 @@ static inline bool store_merge_pages(struct store *store, struct page *old, stru
     return true;
 }
 
-/* Whether a page that was just looked at and its sibling fit in one. Not while the sibling is due: those who timed out in this
- * page would be judged by the time before that, and be online again. */
+/* Whether a page that was just looked at and its sibling fit in one. Not while one of them has timeouts to emit that are agreed
+ * to: those who timed out in the other would be judged by the time before that, and be online again. */
 static inline bool store_may_merge(const struct store *store, const struct page *page, const struct page *sibling) {
-    return sibling == NULL ||
-           (page->used + sibling->used <= PAGE_USERS_MERGE && sibling->armed > store->expired_through);
+    const int64_t agreed = store_agreed_through(store, page->slot);
+    return sibling == NULL || (page->used + sibling->used <= PAGE_USERS_MERGE && sibling->armed > agreed && page->armed > agreed);
 }
 
 /* After users have left a page: gives back what is not needed. The page may be gone, or elsewhere, afterwards. */
@@ -183,7 +183,7 @@ static inline struct page *store_make_room(struct store *store, int kind, const 
             if (page == NULL) {
                 return NULL;
             }
-            store_enter(store, page, ARMED_NEVER, 0);
+            store_enter(store, page, (struct standing){ARMED_NEVER, false}, 0);
         }
         if (page->used < PAGE_USERS_MAX && page->used < page_room(kind, page->line_count)) {
             return page;

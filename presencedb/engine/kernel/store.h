@@ -10,6 +10,7 @@
 #ifndef PRESENCEDB_STORE_H
 #define PRESENCEDB_STORE_H
 
+#include "presencedb/engine/kernel/agreement.h"
 #include "presencedb/engine/kernel/grace.h"
 #include "presencedb/engine/kernel/log.h"
 #include "presencedb/engine/kernel/page.h"
@@ -39,10 +40,12 @@ struct store {
     int64_t expired_through;
     uint32_t fresh_above; /* a heartbeat with a larger time word brings online: follows from `expired_through` */
     int64_t hold;
+    int64_t doubt; /* how long somebody may be overdue and still be called online */
     size_t users, online;
     uint64_t timeouts, lateness[LATENESS_BUCKETS];
     uintptr_t (*slots)[SLOT_COUNT]; /* [kind][slot] */
-    uint64_t synced[SLOT_COUNT / 64];
+    struct slot_set synced;
+    struct agreements *agreements; /* NULL: no slot was ever shared */
     size_t branch_bytes;
     struct hash_keys keys;
     struct arena arena;
@@ -77,6 +80,21 @@ static inline void store_expire_through(struct store *store, int64_t tick) {
     store->fresh_above = time_offline_at(store->ttl, tick);
 }
 
+/* Through which tick timeouts of this slot count as agreed to. Nobody who is not online for want of a heartbeat has a deadline
+ * behind it. */
+static inline int64_t store_agreed_through(const struct store *store, uint32_t slot) {
+    if (store->agreements == NULL || store->agreements->in_force[slot] > store->expired_through) {
+        return store->expired_through;
+    }
+    return store->agreements->in_force[slot];
+}
+
+/* Through which tick timeouts of this slot may be emitted now; -1: none. No deadline is before `hold`. */
+static inline int64_t store_emits_through(const struct store *store, uint32_t slot) {
+    const int64_t agreed = store_agreed_through(store, slot);
+    return agreed < store->hold ? -1 : agreed;
+}
+
 /* Whether the register of somebody who is not online is there. */
 static inline bool store_keeps(const struct store *store, uint32_t time) {
     if (store->forgets_offline && (time & 1) == 0) {
@@ -86,7 +104,7 @@ static inline bool store_keeps(const struct store *store, uint32_t time) {
 }
 
 static inline bool store_is_synced(const struct store *store, uint32_t slot) {
-    return store->synced[slot / 64] >> (slot % 64) & 1;
+    return slot_set_has(&store->synced, slot);
 }
 
 ALWAYS_INLINE struct branch *slot_branch(uintptr_t entry) { return (struct branch *)(entry & ~(uintptr_t)1); }
@@ -276,12 +294,13 @@ static inline void store_free(struct store *store) {
         munmap(store->slots, SLOTS_BYTES);
     }
     grace_clear(&store->graces);
+    free(store->agreements);
     log_free(&store->log);
     arena_clear(&store->arena);
     free(store);
 }
 
-static inline struct store *store_new(int64_t ttl, int64_t keep, bool forgets_offline, uint64_t seed, bool synced,
+static inline struct store *store_new(int64_t ttl, int64_t keep, bool forgets_offline, int64_t doubt, uint64_t seed, bool synced,
                                       int64_t tick) {
     struct store *store = (struct store *)calloc(1, sizeof *store);
     if (store == NULL) {
@@ -297,11 +316,12 @@ static inline struct store *store_new(int64_t ttl, int64_t keep, bool forgets_of
     store->ttl = ttl;
     store->keep = keep;
     store->forgets_offline = forgets_offline;
+    store->doubt = doubt;
     store->advanced_to = tick;
     store_expire_through(store, tick);
     store->wheel.now = (uint64_t)tick;
     hash_keys_init(&store->keys, seed);
-    memset(store->synced, synced ? 0xFF : 0, sizeof store->synced);
+    memset(&store->synced, synced ? 0xFF : 0, sizeof store->synced);
     return store;
 }
 
@@ -322,6 +342,7 @@ static inline size_t store_bytes(const struct store *store) {
     for (size_t i = 0; i < TEXT_POOLS; i++) {
         bytes += pool_bytes(&store->texts[i]);
     }
+    bytes += store->agreements == NULL ? 0 : sizeof *store->agreements;
     bytes += store->graces.places * sizeof *store->graces.requests;
     bytes += store->graces.heap_capacity * sizeof *store->graces.heap;
     return bytes + store->log.capacity * sizeof *store->log.changes + store->log.texts_capacity;

@@ -4,6 +4,7 @@
  *     level 1    64 buckets of 64 ticks      differs from `now`, in the bucket that this group names; when `now` reaches
  *     ...                                    that bucket, its pages move to lower levels
  *     level 5    64 buckets of 2^30 ticks
+ *     aside      one bucket                  pages that are due, but wait for something else than time
  *
  * (Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987, scheme 7.) A word of 64 bits a level says which
  * buckets hold anything, so time may jump by any amount: the cost is that of the pages that are met, never of the ticks.
@@ -13,19 +14,29 @@
 
 #include "presencedb/engine/kernel/page.h"
 
-enum { WHEEL_BITS = 6, WHEEL_BUCKETS = 1 << WHEEL_BITS, WHEEL_LEVELS = 6 };
+enum { WHEEL_BITS = 6, WHEEL_BUCKETS = 1 << WHEEL_BITS, WHEEL_LEVELS = 6, WHEEL_ASIDE = WHEEL_LEVELS };
 
 struct wheel {
     uint64_t now;
-    uint64_t occupied[WHEEL_LEVELS];
-    struct page *buckets[WHEEL_LEVELS][WHEEL_BUCKETS];
+    uint64_t occupied[WHEEL_LEVELS + 1];
+    struct page *buckets[WHEEL_LEVELS + 1][WHEEL_BUCKETS]; /* of the last level the first, for pages that stand aside */
 };
 
-static inline void wheel_link(struct wheel *wheel, struct page *page) {
-    const uint64_t tick = page->armed > wheel->now ? page->armed : wheel->now;
-    const uint64_t differs = tick ^ wheel->now;
-    const unsigned level = differs == 0 ? 0 : (63 - (unsigned)__builtin_clzll(differs)) / WHEEL_BITS;
-    const unsigned bucket = tick >> (WHEEL_BITS * level) & (WHEEL_BUCKETS - 1);
+/* When a page is looked at, and whether it stands aside until then. */
+struct standing {
+    uint32_t armed;
+    bool aside;
+};
+
+static inline bool wheel_is_aside(const struct page *page) {
+    return page->armed != ARMED_NEVER && page->wheel_level == WHEEL_ASIDE;
+}
+
+static inline struct standing wheel_standing(const struct page *page) {
+    return (struct standing){page->armed, wheel_is_aside(page)};
+}
+
+static inline void wheel_link_in(struct wheel *wheel, struct page *page, unsigned level, unsigned bucket) {
     struct page *first = wheel->buckets[level][bucket];
     page->wheel_level = (uint8_t)level;
     page->wheel_bucket = (uint8_t)bucket;
@@ -36,6 +47,13 @@ static inline void wheel_link(struct wheel *wheel, struct page *page) {
     }
     wheel->buckets[level][bucket] = page;
     wheel->occupied[level] |= 1ULL << bucket;
+}
+
+static inline void wheel_link(struct wheel *wheel, struct page *page) {
+    const uint64_t tick = page->armed > wheel->now ? page->armed : wheel->now;
+    const uint64_t differs = tick ^ wheel->now;
+    const unsigned level = differs == 0 ? 0 : (63 - (unsigned)__builtin_clzll(differs)) / WHEEL_BITS;
+    wheel_link_in(wheel, page, level, tick >> (WHEEL_BITS * level) & (WHEEL_BUCKETS - 1));
 }
 
 /* Takes a page out of the wheel, if it is in it. */
@@ -65,6 +83,23 @@ static inline void wheel_arm(struct wheel *wheel, struct page *page, uint32_t ti
     wheel_disarm(wheel, page);
     page->armed = tick;
     wheel_link(wheel, page);
+}
+
+/* Puts a page that is not in the wheel where another stood. */
+static inline void wheel_stand(struct wheel *wheel, struct page *page, struct standing standing) {
+    page->armed = standing.armed;
+    if (standing.aside) {
+        wheel_link_in(wheel, page, WHEEL_ASIDE, 0);
+    } else if (standing.armed != ARMED_NEVER) {
+        wheel_link(wheel, page);
+    }
+}
+
+/* Takes a page out of its bucket and puts it into the one where it belongs by now, aside or not. */
+static inline void wheel_move(struct wheel *wheel, struct page *page, bool aside) {
+    const uint32_t armed = page->armed;
+    wheel_disarm(wheel, page);
+    wheel_stand(wheel, page, (struct standing){armed, aside});
 }
 
 /* After a page was moved in memory: points its neighbours to where it is now. */
@@ -121,10 +156,7 @@ static inline enum wheel_result wheel_turn(struct wheel *wheel, uint64_t tick, i
         if (--*moves < 0) {
             return WHEEL_WORKED_ENOUGH;
         }
-        const uint32_t armed = page->armed;
-        wheel_disarm(wheel, page);
-        page->armed = armed;
-        wheel_link(wheel, page);
+        wheel_move(wheel, page, false);
     }
     wheel->now = tick;
     return WHEEL_DONE;

@@ -85,18 +85,32 @@ static inline int store_come_online(struct store *store, int kind, const struct 
     return WROTE_REGISTER | WROTE_ONLINE;
 }
 
-/* Stores the register of somebody who is not online by it and was not before. */
+/* A heartbeat of somebody who is not online by it, stamped no later than what counts as offline when timeouts are emitted
+ * through that tick. */
+static inline uint32_t store_settled(const struct store *store, uint32_t time, int64_t through) {
+    const uint32_t latest = time_offline_at(store->ttl, through) - 1;
+    return time < latest ? time : latest;
+}
+
+/* Stores the register of somebody who is not online by it and was not before, if it is later than the one there is and is kept.
+ * By the measure of its page a heartbeat must not look online, and that may lag behind. */
 static inline int store_note(struct store *store, int kind, const struct key *key, uint32_t time) {
+    const int64_t agreed = store_agreed_through(store, key->slot);
     struct user user = store_find(store, kind, key);
-    if ((time & 1) == 0 && user.page != NULL && user.page->armed <= store->expired_through &&
-        store_deadline(store, time) >= user.page->armed) {
-        /* The page is due and was not looked at yet: by its own measure this register would be online. */
-        if (store->hold > store->expired_through) {
-            time = time_offline_at(store->ttl, (int64_t)user.page->armed - 1) - 1;
-        } else if (store_look_at(store, user.page) < 0) {
-            return WRITE_NO_MEMORY;
+    if ((time & 1) == 0) {
+        time = store_settled(store, time, agreed);
+        if (user.page != NULL && user.page->armed <= agreed && store_deadline(store, time) >= user.page->armed) {
+            /* The page is due and was not looked at yet. */
+            if (store->hold > agreed) {
+                time = store_settled(store, time, (int64_t)user.page->armed - 1);
+            } else if (store_look_at(store, user.page) < 0) {
+                return WRITE_NO_MEMORY;
+            }
+            user = store_find(store, kind, key);
         }
-        user = store_find(store, kind, key);
+    }
+    if ((user.time != TIME_EMPTY && time <= user.time) || !store_keeps(store, time)) {
+        return WROTE_NOTHING;
     }
     struct page *page = store_set(store, kind, key, &user, time);
     if (page == NULL) {
@@ -133,10 +147,8 @@ static inline int store_put(struct store *store, int kind, const struct key *key
         result = WROTE_REGISTER | WROTE_OFFLINE;
     } else if (time_is_online(time, store->fresh_above)) {
         result = store_come_online(store, kind, key, &user, time, at);
-    } else if (store_keeps(store, time)) {
-        result = store_note(store, kind, key, time);
     } else {
-        return WROTE_NOTHING;
+        result = store_keeps(store, time) ? store_note(store, kind, key, time) : WROTE_NOTHING;
     }
     if ((time & 1) != 0 && result > 0) {
         store_drop_request(store, kind, key);

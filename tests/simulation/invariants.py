@@ -1,0 +1,194 @@
+"""What must hold in a simulated cluster, whatever happens to it.
+
+The judge is told what users do and what becomes of it, what is answered and what is announced, and when something happens
+to the cluster. It knows nothing of how the cluster works. What it holds against whom:
+
+* **Nobody who beats in time is offline.** A user is *safe* from when a heartbeat is acknowledged until `ttl - SLACK` after
+  that heartbeat was begun; a chain of heartbeats makes one safe time. A sign-off ends it, and heartbeats that were begun
+  before the sign-off came to its end count no more. Who was safe from when a question was asked until it was answered is
+  not answered false, and who was safe around the moment in which an event came is not announced offline. So a node may
+  answer nothing, or that it does not know; it may not guess.
+* **Who is gone is offline in time.** The cluster is *calm* when nothing is wrong with it but that processes are dead, and
+  fewer of them than a user has owners. Who has not beaten for a ttl is answered false `LATE_MS` later, if the cluster was
+  calm for all that time. A sign-off in a calm cluster is true everywhere at once, one during accidents `LATE_MS` after.
+* **Calm is known.** `KNOWN_MS` after it became calm nobody is answered nil any more, and every call succeeds.
+* **Each change is told once.** A feed says of a user by turns that it is online and that it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from presencedb.client.values import Change
+from tests.simulation.cluster import Shape
+
+NS_PER_MS: Final = 1_000_000
+NEVER_NS: Final = -1
+
+SLACK_TICKS: Final = 2
+"""A heartbeat is stamped with the tick that has begun, and a copy of it with one before that."""
+SLACK_MS: Final = 20
+"""What a few ways over a healthy network take."""
+LATE_MS: Final = 2_000
+"""Beyond the ttl: to find out that a process is gone, to connect again, to ask the other owners."""
+KNOWN_MS: Final = 2_000
+EVENT_MS: Final = 5
+"""How long an event may take from the node to the auditor beside it."""
+
+
+@dataclass(slots=True)
+class _User:
+    """What the judge knows of a user. Moments in nanoseconds."""
+
+    safe_from_ns: int = NEVER_NS
+    safe_until_ns: int = NEVER_NS
+    beats_under_way: int = 0
+    beat_ended_ns: int = NEVER_NS
+    """When the last attempt to beat ended: until then it may have come to effect."""
+    sign_offs_under_way: int = 0
+    sign_off_began_ns: int = NEVER_NS
+    signed_off_ns: int = NEVER_NS
+    """When the last sign-off came to its end."""
+    sign_off_holds: bool = False
+    """It was acknowledged, and no heartbeat was begun since."""
+
+
+@dataclass
+class Judge:
+    """Holds what a cluster does against what it promises.
+
+    Attributes:
+        now_ns: gives the moment.
+        violations: what was wrong, in words.
+    """
+
+    shape: Shape
+    now_ns: Callable[[], int]
+    violations: list[str] = field(default_factory=list)
+    calm_since_ns: int | None = 0
+
+    def __post_init__(self) -> None:
+        self._users: dict[int, _User] = {}
+        self._told: dict[tuple[str, int], bool | None] = {}
+        self._life_ns = (self.shape.ttl_ms - SLACK_TICKS * self.shape.tick_ms - SLACK_MS) * NS_PER_MS
+        self._ttl_ns = self.shape.ttl_ms * NS_PER_MS
+
+    def blame(self, what: str) -> None:
+        """Note a violation."""
+        self.violations.append(f"at {self.now_ns() / 1e9:.3f} s: {what}")
+
+    # --- what users do -----------------------------------------------------------------------------------------------
+
+    def beat_begins(self, user_id: int) -> int:
+        """A user beats; returns the moment, which `beat_ends` is told."""
+        user = self._user(user_id)
+        user.beats_under_way += 1
+        user.sign_off_holds = False
+        return self.now_ns()
+
+    def beat_ends(self, user_id: int, began_ns: int, *, acknowledged: bool) -> None:
+        """What has become of that."""
+        user, now_ns = self._user(user_id), self.now_ns()
+        user.beats_under_way -= 1
+        user.beat_ended_ns = now_ns
+        if not acknowledged or user.sign_offs_under_way or began_ns <= user.signed_off_ns:
+            return
+        if now_ns > user.safe_until_ns:
+            user.safe_from_ns = now_ns
+        user.safe_until_ns = max(user.safe_until_ns, began_ns + self._life_ns)
+
+    def sign_off_begins(self, user_id: int) -> None:
+        """A user signs off."""
+        user = self._user(user_id)
+        user.sign_offs_under_way += 1
+        user.sign_off_began_ns = self.now_ns()
+        user.safe_until_ns = min(user.safe_until_ns, self.now_ns() - 1)
+
+    def sign_off_ends(self, user_id: int, *, acknowledged: bool) -> None:
+        """What has become of that."""
+        user = self._user(user_id)
+        user.sign_offs_under_way -= 1
+        user.signed_off_ns = self.now_ns()
+        user.sign_off_holds = acknowledged and not user.beats_under_way
+
+    # --- what happens to the cluster ---------------------------------------------------------------------------------
+
+    def disturbed(self) -> None:
+        """Something begins to be wrong with it."""
+        self.calm_since_ns = None
+
+    def calm(self) -> None:
+        """Nothing is wrong from now on."""
+        self.calm_since_ns = self.now_ns()
+
+    # --- what it answers ---------------------------------------------------------------------------------------------
+
+    def answered(self, who: str, user_id: int, asked_ns: int, online: bool | None) -> None:
+        """A question about a user, asked at that moment, is answered now."""
+        user, now_ns = self._user(user_id), self.now_ns()
+        if online is False and self._is_safe(user, asked_ns, now_ns):
+            self.blame(f"{who} is told that {user_id}, who beats, is offline")
+        if online and self._must_be_offline(user, asked_ns):
+            self.blame(f"{who} is told that {user_id}, who is gone, is online")
+        if online is None and self._is_known(asked_ns):
+            self.blame(f"{who} is told that {user_id} is unknown in a cluster that is well")
+
+    def failed(self, who: str, asked_ns: int, error: Exception) -> None:
+        """A call has failed."""
+        if self._is_known(asked_ns):
+            self.blame(f"{who} cannot use a cluster that is well: {error!r}")
+
+    # --- what it announces -------------------------------------------------------------------------------------------
+
+    def told(self, node: str, change: Change, node_away_ns: int) -> None:
+        """The feed of a node has told something; the node was away for so long just before."""
+        assert isinstance(change.id, int)
+        user, now_ns = self._user(change.id), self.now_ns()
+        from_ns = now_ns - EVENT_MS * NS_PER_MS - node_away_ns
+        if change.online is False and self._is_safe(user, from_ns, now_ns):
+            self.blame(f"{node} announces by {change.reason} that {change.id}, who beats, is offline")
+        key = (node, change.id)
+        if change.reason not in {"known", "unknown"} and self._told.get(key, not change.online) is change.online:
+            self.blame(f"{node} announces twice that {change.id} is {change.online}")
+        self._told[key] = change.online
+
+    def forget_feed(self, node: str) -> None:
+        """The feed of a node begins anew: what it told before says nothing about what comes."""
+        for key in [key for key in self._told if key[0] == node]:
+            del self._told[key]
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def holds_at_the_end(self, owner: str, user_id: int, online: bool | None, *, is_online: bool) -> None:
+        """A healed cluster is asked about everybody: one owner says this, and it is that."""
+        if online is not is_online:
+            self.blame(f"after healing {owner} says {online} of {user_id}, and it is {is_online}")
+        told = self._told.get((owner, user_id))
+        if told is not None and told is not is_online:
+            self.blame(f"after healing the feed of {owner} has told {told} of {user_id} last, and it is {is_online}")
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _user(self, user_id: int) -> _User:
+        return self._users.setdefault(user_id, _User())
+
+    def _is_safe(self, user: _User, from_ns: int, until_ns: int) -> bool:
+        return user.safe_from_ns <= from_ns and until_ns <= user.safe_until_ns
+
+    def _must_be_offline(self, user: _User, asked_ns: int) -> bool:
+        calm_ns = self.calm_since_ns
+        if calm_ns is None or user.beats_under_way:
+            return False
+        if user.sign_off_holds and asked_ns >= user.signed_off_ns:
+            return calm_ns < user.sign_off_began_ns or asked_ns > calm_ns + LATE_MS * NS_PER_MS
+        last_ns = max(user.beat_ended_ns, calm_ns)
+        return asked_ns > last_ns + self._ttl_ns + LATE_MS * NS_PER_MS
+
+    def _is_known(self, asked_ns: int) -> bool:
+        calm_ns = self.calm_since_ns
+        if calm_ns is None:
+            return False
+        warm_up_ns = self._ttl_ns if self.shape.replicas == 1 else 0
+        return asked_ns > calm_ns + warm_up_ns + KNOWN_MS * NS_PER_MS

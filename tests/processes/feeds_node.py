@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Self
 import msgpack
 
 from presencedb import Id
-from tests.processes.feeds_truth import Event, Run, Truth
+from tests.processes.feeds_runs import Beginning, Event, Run, Truth
 from tests.support.msgpackrpc import RawConnection
 from tests.support.process import ServerProcess
 from tests.support.proxy import HostileProxy
@@ -51,37 +51,46 @@ class Hand:
 class Witness:
     """Follows a node directly, in a thread; what it is told waits until it is collected."""
 
-    def __init__(self, address: tuple[str, int], truth: Truth) -> None:
+    def __init__(self, address: tuple[str, int], truth: Truth, *, warm_up: bool) -> None:
         self._connection = RawConnection(address, deadline_s=3600)
+        self._truth = truth
         error, cursor = self._connection.call("follow")
         assert error is None
-        name, _, number = cursor.rpartition(".")
-        assert number == "0", "somebody was there before"
-        self.run: Run = truth.begin_run(name)
+        assert cursor.endswith(".0"), "somebody was there before"
+        self.run: Run = truth.begin_run(cursor, Beginning.UNKNOWN if warm_up else Beginning.OFFLINE)
         self._told: deque[tuple[str, list[Any]]] = deque()
         self._thread = threading.Thread(target=self._listen, name="witness")
         self._thread.start()
 
-    def collect(self) -> int:
-        """Note what was told; returns how many changes there were in all."""
+    def collect(self) -> Run:
+        """Note what was told; returns the run up to now."""
         while self._told:
-            cursor, events = self._told.popleft()
+            method, (cursor, events) = self._told.popleft()
+            if method == "gap":
+                self._end_warm_up(cursor)
+                continue
             for event in events:
                 self.run.add(Event(*event))
-            assert cursor == f"{self.run.name}.{len(self.run.events)}"
-        return len(self.run.events)
+            assert cursor == self.run.cursor
+        return self.run
 
     def finish(self) -> None:
         """The connection has ended, or the node: take what it told last."""
         self._thread.join()
-        self.collect()
+        if self.collect().beginning is Beginning.UNKNOWN:
+            self._end_warm_up(f"{self.run.name}.1")  # others may have been told that already
         self.run.is_over = True
         self._connection.close()
+
+    def _end_warm_up(self, cursor: str) -> None:
+        assert self.run.beginning is Beginning.UNKNOWN, "there was a gap"
+        self.run = self._truth.begin_run(cursor, Beginning.WARM)
 
     def _listen(self) -> None:
         with suppress(EOFError):
             while True:
-                self._told.append(self._connection.receive()[2])
+                _, method, params = self._connection.receive()
+                self._told.append((method, params))
 
 
 class Deed(NamedTuple):
@@ -99,7 +108,13 @@ class Deeds:
         self._ttl_ms = ttl_ms
         self._deeds: dict[Id, list[Deed]] = {}
         self._counts = {"heartbeat": 0, "sign_off": 0}
+        self._checked_run: Run | None = None
         self._checked_count = 0
+
+    @property
+    def users(self) -> list[Id]:
+        """Those to whom anything was done."""
+        return list(self._deeds)
 
     def add(self, deed: Deed, ids: Sequence[Id], count: int) -> None:
         """It was done for some users, and changed so many of them."""
@@ -114,7 +129,10 @@ class Deeds:
             AssertionError: it is not.
         """
         counts = {reason: sum(event.reason == reason for event in run.events) for reason in self._counts}
-        assert counts == self._counts or run.is_over
+        # Of a warm-up nobody is told, nor of all that happened in the last moments.
+        assert counts == self._counts or run.is_over or run.beginning is not Beginning.OFFLINE
+        if run is not self._checked_run:
+            self._checked_run, self._checked_count = run, 0
         for event in run.events[self._checked_count :]:
             self._check_time(event)
         self._checked_count = len(run.events)
@@ -145,7 +163,7 @@ class FragileNode:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self.proxy)
-            self._start()
+            self.start()
             stack.callback(self._end)
             self._stack = stack.pop_all()
         return self
@@ -169,31 +187,51 @@ class FragileNode:
             reason = "heartbeat" if method == "heartbeat" else "sign_off"
             self.deeds.add(Deed(reason, sent_ms, answered_ms), ids, count)
 
-    def change_count(self) -> int:
-        """How many changes there were."""
-        return int(self.hand.call("watch", [])[0].rpartition(".")[2])
+    def here(self) -> str:
+        """The cursor after all that has happened."""
+        cursor: str = self.hand.call("watch", [])[0]
+        return cursor
 
-    def collect(self, count: int) -> None:
-        """Wait until the witness was told so many changes."""
-        wait_until(lambda: self._witness.collect() >= count, what="what the witness is told")
+    def collect(self) -> tuple[Run, int]:
+        """Wait until the witness was told all that has happened so far; the run, and how many changes it has by then.
+
+        After a warm-up, who was online at its end is known then, or will be the next time.
+        """
+        here = self.here()
+        wait_until(lambda: self._witness.collect().cursor == here or self._is_past(here), what="what the witness is told")
+        run = self.run
+        if run.beginning is Beginning.WARM and run.online_at_first is None:
+            unchanged = [user_id for user_id in self.deeds.users if user_id not in run.users]
+            statuses = self.hand.call("status", unchanged)
+            if self.here() == run.cursor:
+                run.online_at_first = {user_id for user_id, status in zip(unchanged, statuses, strict=True) if status}
+        return self.truth.read(here)
+
+    def wait_for_warmth(self) -> None:
+        """Wait until it says of nobody that it does not know."""
+        wait_until(lambda: self._witness.collect().beginning is not Beginning.UNKNOWN, what="the end of the warm-up")
 
     def kill(self) -> None:
-        """The node is gone, as by a crash, and another one takes its place."""
+        """It is gone, as by a crash, and all that it told is collected."""
         self.proxy.target = None
         self.process.sigkill()
         self._end()
-        self._start()
 
-    def _start(self) -> None:
-        seconds = str(self._ttl_ms / 1000)
-        self.process = ServerProcess("node", "--listen", "127.0.0.1:0", "--ttl", seconds, "--tick", str(TICK_MS))
+    def start(self, *, warm_up: bool = False) -> None:
+        """Another one takes its place."""
+        options = ("--listen", "127.0.0.1:0", "--ttl", str(self._ttl_ms / 1000), "--tick", str(TICK_MS))
+        self.process = ServerProcess("node", *options, *(("--warm-up",) if warm_up else ()))
         with ExitStack() as stack:
             stack.enter_context(self.process)
-            self._witness = Witness(self.process.tcp, self.truth)
+            self._witness = Witness(self.process.tcp, self.truth, warm_up=warm_up)
             self.hand = Hand(self.process.tcp)
             self.deeds = Deeds(self._ttl_ms)
             stack.pop_all()
         self.proxy.target = self.process.tcp
+
+    def _is_past(self, cursor: str) -> bool:
+        run, number = self.truth.read(cursor)
+        return run is self.run and len(run.events) >= number
 
     def _end(self) -> None:
         self.process.close()

@@ -125,7 +125,7 @@ _ARGUMENTS: Final[dict[str, Callable[[Random], tuple[Any, ...]]]] = {
     "refuse": _nothing,
     "forget": _nothing,
     "stop": lambda random: (random.choice((0.3, 1.3)),),
-    "kill": _nothing,
+    "kill": lambda random: (random.random() < 0.4,),
     "add": _added_or_removed,
     "remove": _added_or_removed,
     "reopen": lambda random: (random.choice(KINDS), random.choice(("here", "at the last settle"))),

@@ -1,104 +1,32 @@
-"""What really changed on a node, run by run, and whether what a reader was told is a true account of it.
+"""Whether what a reader was told is a true account of what really changed.
 
-A `Run` is everything that one start of a node did, told by a connection that nobody disturbs. An `Account` goes over what a
-reader saw, step by step, and keeps for each user in which *places* the reader can be: before which change of that user, of
-which run. What is told must lead from a place to the next one. So a change that was left out, told twice, told too late or
-made up has no place to go from, and only behind a gap may a reader find itself anywhere where the state is what it was told.
+An `Account` goes over what a reader saw, step by step, and keeps for each user in which *places* the reader can be: before
+which change of that user, of which run. What is told must lead from a place to the next one. So a change that was left out,
+told twice, told too late or made up has no place to go from, and only behind a gap may a reader find itself anywhere where
+the state is what it was told.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
 
 from presencedb import Change, Id
+from tests.processes.feeds_runs import Beginning, Event, Place, Run, Truth
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Event(NamedTuple):
-    """A change as a node tells it."""
+class Untold(Enum):
+    """Instead of a status: none was told."""
 
-    id: Id
-    online: bool | None
-    at_ms: int
-    reason: str
+    UNTOLD = "untold"
 
 
-class Place(NamedTuple):
-    """Before a change of one user: the number of the run, and how many changes of this user it had before."""
-
-    run: int
-    at: int
-
-
-class Run:
-    """The changes of one start of a node.
-
-    Attributes:
-        number: how many runs there were before.
-        is_over: the node was killed, so that the last changes may be missing.
-    """
-
-    def __init__(self, number: int, name: str) -> None:
-        self.number = number
-        self.name = name
-        self.events: list[Event] = []
-        self.is_over = False
-        self._numbers: dict[Id, list[int]] = {}
-
-    @property
-    def users(self) -> Collection[Id]:
-        """Those who ever changed."""
-        return self._numbers.keys()
-
-    def add(self, event: Event) -> None:
-        """The next change.
-
-        Raises:
-            AssertionError: it changes nothing, or everything begins with somebody who leaves.
-        """
-        before = self.state(event.id, len(self._numbers.get(event.id, ())))
-        assert event.online is not before, f"{event} changes nothing"
-        self._numbers.setdefault(event.id, []).append(len(self.events))
-        self.events.append(event)
-
-    def index_at(self, user_id: Id, number: int) -> int:
-        """How many changes of a user are among the first so many of all."""
-        return bisect_left(self._numbers.get(user_id, ()), number)
-
-    def state(self, user_id: Id, index: int) -> bool | None:
-        """What a user is after so many changes."""
-        return self.events[self._numbers[user_id][index - 1]].online if index else False
-
-    def event(self, user_id: Id, index: int) -> Event | None:
-        """The change of a user that follows so many others; None: there is none."""
-        numbers = self._numbers.get(user_id, ())
-        return self.events[numbers[index]] if 0 <= index < len(numbers) else None
-
-    def places(self, user_id: Id, index_min: int = 0) -> Iterable[tuple[Place, bool | None]]:
-        """All places of a user from one on, and the state there."""
-        for index in range(index_min, len(self._numbers.get(user_id, ())) + 1):
-            yield Place(self.number, index), self.state(user_id, index)
-
-
-class Truth:
-    """All runs so far."""
-
-    def __init__(self) -> None:
-        self.runs: list[Run] = []
-
-    def begin_run(self, name: str) -> Run:
-        run = Run(len(self.runs), name)
-        self.runs.append(run)
-        return run
-
-    def read(self, cursor: str) -> tuple[Run, int]:
-        """The run of a cursor, and how many changes were before it."""
-        name, _, number = cursor.rpartition(".")
-        return next(run for run in self.runs if run.name == name), int(number)
+UNTOLD: Final = Untold.UNTOLD
+State: TypeAlias = bool | Untold | None
 
 
 class Began(NamedTuple):
@@ -149,11 +77,11 @@ class Account:
     """Goes over the records of one reader.
 
     Attributes:
-        told: what each user is by what was told; of a follow only those who changed. None: not known here.
+        told: what each user is by what was told; of a follow only those who changed.
     """
 
     def __init__(self, truth: Truth, *, watches: bool, resyncs: bool) -> None:
-        self.told: dict[Id, bool | None] = {}
+        self.told: dict[Id, State] = {}
         self._truth = truth
         self._watches = watches
         self._resyncs = resyncs
@@ -201,15 +129,17 @@ class Account:
 
     def unsettled(self, run: Run, number: int) -> str | None:
         """Why the reader cannot have been told everything up to this change of this run, and nothing wrong; None: it can."""
-        for user_id in {*self.told} if self._watches else {*self.told, *run.users}:
+        for user_id in {*self.told} if self._watches else {*self.told, *run.users, *(run.online_at_first or ())}:
             index = run.index_at(user_id, number)
-            state = run.state(user_id, index)
+            states = run.states(user_id, index)
             places = self._places_of(user_id)
-            told = self.told.get(user_id)
+            told = self.told.get(user_id, UNTOLD)
             if Place(run.number, index) not in places:
-                return f"{user_id!r} is {state} after {index} changes in run {run.number}; places {sorted(places)}"
-            if told is not state and (told is not None or (not self._watches and self._had_gap and state)):
-                return f"{user_id!r} is {state}, told was {told}"
+                return f"{user_id!r} is {states} after {index} changes in run {run.number}; places {sorted(places)}"
+            if told is UNTOLD and not self._watches and self._had_gap:
+                told = False  # whoever is online was found out
+            if told is not UNTOLD and told not in states:
+                return f"{user_id!r} is {states}, told was {told}"
         return None
 
     def settle(self, statuses: dict[Id, bool | None]) -> None:
@@ -238,7 +168,7 @@ class Account:
         for user_id, status in self.told.items():
             if not (run.is_over and number >= len(run.events)):
                 index = run.index_at(user_id, number)
-                assert status is run.state(user_id, index), f"{user_id!r} is not {status} at {record.cursor}"
+                assert status in run.states(user_id, index), f"{user_id!r} is not {status} at {record.cursor}"
 
     def _heard(self, change: Change) -> None:
         user_id = change.id
@@ -248,10 +178,10 @@ class Account:
         if self._watches and user_id not in self.told:
             assert user_id in self._leaving, f"{change} was told of somebody who is not watched"
             return
-        told = self.told.get(user_id)
-        if change.reason == "known":
+        told = self.told.get(user_id, UNTOLD)
+        if change.reason in ("known", "unknown"):
             assert change.at is None, f"{change}: if it was missed nobody knows when"
-            assert change.online is not None
+            assert (change.online is None) == (change.reason == "unknown")
             assert change.online is not told, f"{change} is nothing new"
             places = self._places_behind_a_gap(user_id, change.online)
         else:
@@ -264,7 +194,7 @@ class Account:
         self._places[user_id] = places
         self.told[user_id] = change.online
 
-    def _step(self, event: Event, told: bool | None) -> set[Place]:
+    def _step(self, event: Event, told: State) -> set[Place]:
         user_id = event.id
         places = set()
         for run_number, index in self._places_of(user_id):
@@ -282,12 +212,12 @@ class Account:
     def _added(self, ids: Iterable[Id], statuses: dict[Id, bool | None]) -> None:
         for user_id in ids:
             last = self._joining.pop(user_id)
-            status = self.told[user_id] = statuses.get(user_id)
+            status = self.told[user_id] = statuses.get(user_id, UNTOLD)
             places = set()
             for run in self._truth.runs[self._run :]:
                 index_min = run.index_at(user_id, self._number) if run.number == self._run else 0
-                for place, state in run.places(user_id, index_min):
-                    if (status is None or state is status) and last in (None, run.event(user_id, place.at - 1)):
+                for place, states in run.places(user_id, index_min):
+                    if (status is UNTOLD or status in states) and last in (None, run.event(user_id, place.at - 1)):
                         places.add(place)
             assert places, f"{user_id!r} was never {status} after {last}"
             self._places[user_id] = places
@@ -311,20 +241,26 @@ class Account:
 
     def _pass(self, user_id: Id, run: Run, number: int) -> None:
         index_min = run.index_at(user_id, number)
-        told = self.told.get(user_id)
+        told = self.told.get(user_id, UNTOLD)
         before = self._places_of(user_id)
         places = {place for place in before if place.run == run.number and place.at >= index_min}
         if any(place.run < run.number for place in before):
-            for place, state in run.places(user_id, index_min):
-                # Who was never told as online, and leaves before a follow has found out, is told as offline all the same.
-                leaves = not self._watches and not told and state and run.event(user_id, place.at) is not None
-                if state is bool(told) or leaves:
-                    places.add(place)
+            places |= {place for place, _ in run.places(user_id, index_min) if self._may_be_at(run, place, user_id)}
         assert places, (
             f"the cursor moved to {number} of run {run.number}, past a change of {user_id!r} that was not told: "
             f"told {told}, places {sorted(before)}"
         )
         self._places[user_id] = places
+
+    def _may_be_at(self, run: Run, place: Place, user_id: Id) -> bool:
+        """Whether a place behind a gap is one where nothing more need be told of a user."""
+        told = self.told.get(user_id, UNTOLD)
+        states = run.states(user_id, place.at)
+        if self._watches or told in (True, None):
+            return told in states
+        # A follow says nothing of those who were not told as online and are unknown. And whoever of them is online, but
+        # leaves before that was found out, is told as offline all the same.
+        return False in states or run.beginning is Beginning.UNKNOWN or run.event(user_id, place.at) is not None
 
     # --- places ------------------------------------------------------------------------------------------------------
 
@@ -338,7 +274,7 @@ class Account:
         if not self._resyncs:
             return set()
         runs = self._truth.runs[self._run + 1 :]
-        return {place for run in runs for place, state in run.places(user_id) if state is status}
+        return {place for run in runs for place, states in run.places(user_id) if status in states}
 
 
 def event_of(change: Change) -> Event:

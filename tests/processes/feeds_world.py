@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from presencedb import Id
 from tests.processes.feeds_node import DEADLINE_S, TICK_MS, FragileNode
 from tests.processes.feeds_readers import Reader
+from tests.processes.feeds_runs import Run
 from tests.processes.feeds_steps import MARKER, USERS, Kind, Step, crowd
 from tests.processes.feeds_truth import Account
 from tests.support.proxy import READ_BYTES, Direction
@@ -136,11 +137,11 @@ class World:
         self.pause(duration_s)
         self._node.process.sigcont()
 
-    def kill(self) -> None:
-        """The node is killed, and another one takes its place."""
-        deeds, run = self._node.deeds, self._node.run
+    def kill(self, warm_up: bool) -> None:
+        """The node is killed, and another one takes its place, which may begin with a warm-up."""
         self._node.kill()
-        deeds.check(run)
+        self._node.deeds.check(self._node.run)
+        self._node.start(warm_up=warm_up)
 
     # --- the readers -------------------------------------------------------------------------------------------------
 
@@ -172,6 +173,7 @@ class World:
         self.resume()
         self._proxy.split(READ_BYTES)
         self._proxy.delay(0)
+        self._node.wait_for_warmth()
         self._mark()
         try:
             wait_until(self._is_settled, DEADLINE_S, what="the truth with every reader")
@@ -185,17 +187,16 @@ class World:
     def _mark(self) -> None:
         """Make a change that everybody is to be told of."""
         self._node.write([("heartbeat", [MARKER]), ("offline", [MARKER])])
-        self._marked = self._node.change_count()
+        self._marked = self._node.collect()[1]
 
     def _is_settled(self) -> bool:
         counts = {kind: len(reader.records) for kind, reader in self._readers.items()}
-        now = self._node.change_count()
-        self._node.collect(now)
-        self._node.deeds.check(self._node.run)
+        run, now = self._node.collect()
+        self._node.deeds.check(run)
         for kind, reader in self._readers.items():
             self._go_over(kind, reader, counts[kind])
         for kind, reader in self._readers.items():
-            why = self._unsettled(kind, reader, now)
+            why = self._unsettled(kind, reader, run, now)
             if why is not None:
                 self._why = f"{kind}: {why}"
                 return False
@@ -213,16 +214,16 @@ class World:
                 raise
         self._gone_over[kind] = count
 
-    def _unsettled(self, kind: Kind, reader: Reader, now: int) -> str | None:
+    def _unsettled(self, kind: Kind, reader: Reader, run: Run, now: int) -> str | None:
         account = self._accounts[kind]
         if reader.open_orders:
             return f"{reader.open_orders} orders are open"
-        if not account.is_at(self._node.run, self._marked):
+        if not account.is_at(run, self._marked):
             cursor = self._in_loop(reader.cursor)
             if cursor is not None and self._is_behind_mark(cursor):
                 self._mark()  # over a gap nothing had changed
             return f"the change {self._marked} has not arrived; the last records: {reader.records[-3:]}"
-        if why := account.unsettled(self._node.run, now):
+        if why := account.unsettled(run, now):
             return why
         if reader.is_watch:
             statuses = self._in_loop(reader.statuses)

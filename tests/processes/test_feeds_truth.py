@@ -8,7 +8,8 @@ from typing import Final
 import pytest
 
 from presencedb import Change
-from tests.processes.feeds_truth import EPOCH, Account, Added, Adding, Began, Event, Gap, Record, Removed, Told, Truth
+from tests.processes.feeds_runs import Beginning, Event, Truth
+from tests.processes.feeds_truth import EPOCH, Account, Added, Adding, Began, Gap, Record, Removed, Told
 
 FIRST_RUN: Final = (("a", True), ("b", True), ("a", False), ("a", True), ("b", False))
 SECOND_RUN: Final = (("a", True), ("a", False), ("b", True))
@@ -21,7 +22,7 @@ def truth() -> Truth:
     """Two runs, `one` and `two`."""
     truth = Truth()
     for name, changes in (("one", FIRST_RUN), ("two", SECOND_RUN)):
-        run = truth.begin_run(name)
+        run = truth.begin_run(f"{name}.0", Beginning.OFFLINE)
         for at_ms, (user_id, online) in enumerate(changes):
             run.add(Event(user_id, online, at_ms, "heartbeat" if online else "sign_off"))
     return truth

@@ -50,7 +50,7 @@ class Dispatcher:
         try:
             if context.stopping:
                 raise Unavailable("the server is shutting down")
-            context.doorkeeper.check(connection, command)
+            context.doorkeeper.check(connection, request)
             HANDLERS[command.name](context, connection, request)
         except Error as error:
             connection.fail(request, error)

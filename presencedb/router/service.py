@@ -47,7 +47,7 @@ class RouterService:
         try:
             if self.stopping:
                 raise Unavailable("the router is shutting down")
-            self._doorkeeper.check(connection, request.command)
+            self._doorkeeper.check(connection, request)
             if request.command.name == "hello":
                 self._doorkeeper.admit(connection, request.options)
                 connection.reply(request, self._greeting())

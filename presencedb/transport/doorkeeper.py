@@ -11,7 +11,7 @@ import structlog
 
 from presencedb.credentials import ALL_RIGHTS, Credentials, Principal, Right, digest_of
 from presencedb.errors import Denied, Error, Unauthenticated
-from presencedb.protocol.command import Command
+from presencedb.protocol.messages import Request
 from presencedb.protocol.params import Options
 from presencedb.transport.connection import Connection
 from presencedb.transport.hub import Hub
@@ -61,14 +61,17 @@ class Doorkeeper:
             connection.token_digest = digest
         self._log_introduction(connection, options)
 
-    def check(self, connection: Connection, command: Command) -> None:
-        """Hold a command against what its caller may do.
+    def check(self, connection: Connection, request: Request) -> None:
+        """Hold a request against what its caller may do.
 
         Raises:
             Error: Unauthenticated, where it has shown no token yet, or Denied.
         """
+        command = request.command
         if command.right is not None and (connection.rights is None or command.right not in connection.rights):
             raise _refusal(connection, command.name, command.right)
+        if request.options.forwarded and (connection.rights is None or Right.CLUSTER not in connection.rights):
+            raise _refusal(connection, "a forwarded write", Right.CLUSTER)
 
     def change(self, credentials: Credentials | None, hub: Hub) -> None:
         """Ask for these tokens from now on.

@@ -95,6 +95,12 @@ CASES: tuple[Case, ...] = (
             ],
         ),
     ),
+    case("slots", say(wire.request(1, "slots"), [1, 1, None, {"epoch": 0, "run": RUN, "synced": [[0, 16_383]]}])),
+    case(
+        "in a warm-up no slot is synced",
+        say(wire.request(1, "slots"), [1, 1, None, {"epoch": 0, "run": RUN, "synced": []}]),
+        server=Server.WARMING,
+    ),
     # --- heartbeat and status ----------------------------------------------------------------------------------------
     case(
         "a heartbeat and a status, byte by byte",
@@ -173,6 +179,11 @@ CASES: tuple[Case, ...] = (
         "text of every script, and the longest",
         say(wire.request(1, "heartbeat", ["é", "Ж", "😀" * 63, "x" * 255, " ", "\n"]), wire.result(1, 6)),
         say(wire.request(2, "status", ["é", "Ж", "😀" * 63, "x" * 255, " ", "\n"]), wire.result(2, [True] * 6)),
+    ),
+    case(
+        "a node that stands alone is told of members that were missed",
+        say(wire.request(1, "heartbeat", "hb-missed", {"missed": ["n2", "n3"], "forwarded": True}), wire.result(1, 1)),
+        say(wire.request(2, "offline", "hb-missed", {"missed": ["n2"], "forwarded": False}), wire.result(2, 1)),
     ),
     # --- offline -----------------------------------------------------------------------------------------------------
     case(

@@ -50,7 +50,7 @@ CASES: tuple[Case, ...] = (
                 2,
                 "unknown_method",
                 "no method 'nothing of the kind'; there are: hello, ping, heartbeat, offline, status, last_seen, count, "
-                "online, watch, unwatch, follow, info, topology",
+                "online, watch, unwatch, follow, info, topology, slots, ages, pages_out, missed",
             ),
             wire.result(0, "pong"),
         ),

@@ -9,7 +9,11 @@ from tests.conformance.case import Case, Server, case, say
 from tests.conformance.command_cases import HELLO, INFO
 from tests.conformance.wire import Pairs, Raw, unhex
 
-METHODS = "hello, ping, heartbeat, offline, status, last_seen, count, online, watch, unwatch, follow, info, topology"
+METHODS = (
+    "hello, ping, heartbeat, offline, status, last_seen, count, online, watch, unwatch, follow, info, topology, "
+    "slots, ages, pages_out, missed"
+)
+MEMBER_NAMES = "1 to 64 letters, digits, dots, dashes and underscores"
 INT_ID = "an integer id is between 0 and 18446744073709551615"
 OTHER_RUN = "this cursor is not of this run of the node; read the state and follow anew"
 
@@ -50,7 +54,12 @@ UNKNOWN_METHODS: tuple[Case, ...] = (
 
 BAD_PARAMETERS: tuple[Case, ...] = (
     bad("ping with a parameter", "ping", [1], "ping takes [], not 1 positional parameters"),
-    bad("heartbeat without ids", "heartbeat", [], "heartbeat takes [ids, {age_ms?, epoch?}], not 0 positional parameters"),
+    bad(
+        "heartbeat without ids",
+        "heartbeat",
+        [],
+        "heartbeat takes [ids, {age_ms?, epoch?, missed?, forwarded?}], not 0 positional parameters",
+    ),
     bad("status with two parameters", "status", [1, 2], "status takes [ids, {epoch?}], not 2 positional parameters"),
     bad("options before ids", "status", [{}, 1], "status takes [ids, {epoch?}], not 2 positional parameters"),
     bad("online without a limit", "online", [None], "online takes [cursor, limit, {slots?}], not 1 positional parameters"),
@@ -130,6 +139,16 @@ BAD_OPTIONS: tuple[Case, ...] = (
     bad("slots that are a number", "count", [{"slots": 1}], "slots is an array of slots"),
     bad("a slot that does not exist", "count", [{"slots": [16_384]}], "a slot is an integer between 0 and 16383, not 16384"),
     bad("a slot that is named twice", "online", [None, 1, {"slots": [5, 5]}], "a slot is named twice"),
+    bad("missed members that are text", "heartbeat", [1, {"missed": "n2"}], "missed is an array of members"),
+    bad("a missed member without a name", "offline", [1, {"missed": ["n2", ""]}], f"a member is named by {MEMBER_NAMES}"),
+    refused(
+        "too many missed members",
+        "heartbeat",
+        [1, {"missed": ["n2"] * 9}],
+        "too_large",
+        "missed has at most 8 members, not 9",
+    ),
+    bad("forwarded that is a number", "heartbeat", [1, {"forwarded": 1}], "forwarded is true or false"),
     bad("a token that is binary", "hello", [{"token": b"secret"}], "token is text"),
     refused("a long token", "hello", [{"token": "t" * 8193}], "too_large", "token has at most 8192 bytes, not 8193"),
     refused(
@@ -139,6 +158,11 @@ BAD_OPTIONS: tuple[Case, ...] = (
         "too_large",
         "a request has at most 16 options, not 17",
     ),
+)
+
+ALONE: tuple[Case, ...] = tuple(
+    refused(f"{method} of a node that stands alone", method, params, "unavailable", "this node is no member of a cluster")
+    for method, params in (("ages", [1]), ("pages_out", [None, 10]), ("missed", ["n2"]))
 )
 
 RIGHTS: tuple[Case, ...] = (
@@ -163,6 +187,10 @@ RIGHTS: tuple[Case, ...] = (
             ("follow", []),
             ("info", []),
             ("topology", []),
+            ("slots", []),
+            ("ages", [1]),
+            ("pages_out", [None, 1]),
+            ("missed", ["n2"]),
         )
     ),
     case("hello without a token", say(wire.request(1, "hello"), [1, 1, None, HELLO]), server=Server.GUARDED),
@@ -189,12 +217,19 @@ RIGHTS: tuple[Case, ...] = (
         + wire.request(2, "heartbeat", "guarded-nobody")
         + wire.request(3, "offline", "guarded-nobody")
         + wire.request(4, "info")
-        + wire.request(5, "status", "guarded-nobody"),
+        + wire.request(5, "status", "guarded-nobody")
+        + wire.request(6, "ages", "guarded-nobody")
+        + wire.request(7, "pages_out", None, 1)
+        + wire.request(8, "missed", "n2"),
         wire.result(1, [False]),
         wire.error(2, "denied", "heartbeat needs the right write, which this token does not carry"),
         wire.error(3, "denied", "offline needs the right write, which this token does not carry"),
         wire.error(4, "denied", "info needs the right admin, which this token does not carry"),
         wire.result(5, [False]),
+        *(
+            wire.error(msgid, "denied", f"{method} needs the right cluster, which this token does not carry")
+            for msgid, method in enumerate(("ages", "pages_out", "missed"), start=6)
+        ),
     ),
     with_token(
         "a token that may write",
@@ -207,14 +242,17 @@ RIGHTS: tuple[Case, ...] = (
         + wire.request(6, "watch", "guarded-written")
         + wire.request(7, "unwatch", "guarded-written")
         + wire.request(8, "follow")
-        + wire.request(9, "topology"),
+        + wire.request(9, "topology")
+        + wire.request(10, "slots")
+        + wire.request(11, "heartbeat", "guarded-written", {"forwarded": True}),
         wire.result(1, 1),
         *(
             wire.error(msgid, "denied", f"{method} needs the right read, which this token does not carry")
             for msgid, method in enumerate(
-                ("status", "last_seen", "count", "online", "watch", "unwatch", "follow", "topology"), start=2
+                ("status", "last_seen", "count", "online", "watch", "unwatch", "follow", "topology", "slots"), start=2
             )
         ),
+        wire.error(11, "denied", "a forwarded write needs the right cluster, which this token does not carry"),
     ),
     with_token(
         "a token without rights of its own may read and write",
@@ -249,11 +287,13 @@ RIGHTS: tuple[Case, ...] = (
     with_token(
         "a token with every right",
         "everything-token",
-        wire.request(1, "heartbeat", "guarded-all") + wire.request(2, "status", "guarded-all") + wire.request(3, "info"),
+        wire.request(1, "heartbeat", "guarded-all", {"forwarded": True})
+        + wire.request(2, "status", "guarded-all")
+        + wire.request(3, "info"),
         wire.result(1, 1),
         wire.result(2, [True]),
         [1, 3, None, INFO],
     ),
 )
 
-CASES = UNKNOWN_METHODS + BAD_PARAMETERS + BAD_IDS + BAD_OPTIONS + RIGHTS
+CASES = UNKNOWN_METHODS + BAD_PARAMETERS + BAD_IDS + BAD_OPTIONS + ALONE + RIGHTS

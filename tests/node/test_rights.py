@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from presencedb.credentials import Credentials, Principal, Right
-from presencedb.errors import Denied, Unauthenticated
+from presencedb.errors import Denied, Unauthenticated, Unavailable
 from presencedb.protocol.commands import COMMANDS
 from tests.node.running import address_of, running_node
 from tests.support.waiting import wait_until_async
@@ -21,6 +22,9 @@ PARAMS: dict[str, list[Any]] = {
     "online": [None, 10],
     "watch": [["alice"]],
     "unwatch": [["alice"]],
+    "ages": [["alice"]],
+    "pages_out": [None, 10],
+    "missed": ["n2"],
 }
 TOKENS = {right: f"token-that-may-{right}" for right in Right}
 CREDENTIALS = Credentials((token, Principal(right, frozenset({right}))) for right, token in TOKENS.items())
@@ -43,10 +47,26 @@ async def test_a_token_allows_its_right_and_no_other(right: Right) -> None:
         await client.call("hello", {"token": TOKENS[right]})
         for name, command in COMMANDS.items():
             if command.right in (None, right):
-                await client.call(name, *PARAMS.get(name, []))
+                with pytest.raises(Unavailable) if command.right is Right.CLUSTER else nullcontext():
+                    await client.call(name, *PARAMS.get(name, []))
             else:
                 with pytest.raises(Denied, match=f"{name} needs the right {command.right}"):
                     await client.call(name, *PARAMS.get(name, []))
+
+
+@pytest.mark.parametrize("method", ["heartbeat", "offline"])
+async def test_a_forwarded_write_needs_the_right_cluster_too(method: str) -> None:
+    both = Credentials(
+        [("member", Principal("member", frozenset({Right.WRITE, Right.CLUSTER})))]
+        + [(token, Principal(right, frozenset({right}))) for right, token in TOKENS.items()]
+    )
+    async with running_node(credentials=both) as node, Wire(address_of(node)) as client:
+        for token, error in ((TOKENS[Right.WRITE], "cluster"), (TOKENS[Right.CLUSTER], "write")):
+            await client.call("hello", {"token": token})
+            with pytest.raises(Denied, match=f"needs the right {error}, which"):
+                await client.call(method, ["alice"], {"forwarded": True})
+        await client.call("hello", {"token": "member"})
+        assert await client.call(method, ["alice"], {"forwarded": True}) == (1 if method == "heartbeat" else 0)
 
 
 async def test_a_notification_without_the_right_does_nothing_and_is_counted() -> None:

@@ -132,5 +132,6 @@ def describe(request: Request) -> Described:
         list(request.ids),
         request.cursor,
         request.limit,
+        request.member,
         {name: getattr(options, name) for name in options.__slots__},
     )

@@ -9,18 +9,21 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from presencedb.errors import ERRORS
-from presencedb.limits import AGE_MS_MAX, GRACE_MS_MAX, SCAN_LIMIT_MAX, SLOT_COUNT
+from presencedb.limits import AGE_MS_MAX, GRACE_MS_MAX, REPLICAS_MAX, SCAN_LIMIT_MAX, SLOT_COUNT
 from presencedb.protocol.command import Command, Param
 from presencedb.protocol.commands import COMMANDS
 from tests.conformance import wire
 from tests.conformance.wire import Pairs, Raw
 from tests.support import strategies
 
+MEMBERS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
 OPTION_VALUES: dict[str, SearchStrategy[Any]] = {
     "age_ms": st.integers(0, AGE_MS_MAX),
     "grace_ms": st.integers(0, GRACE_MS_MAX),
     "epoch": st.integers(0, 2**63 - 1),
     "slots": st.lists(st.integers(0, SLOT_COUNT - 1), unique=True, max_size=20),
+    "missed": st.lists(MEMBERS, max_size=REPLICAS_MAX),
+    "forwarded": st.booleans(),
     "token": st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     "client": st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     "version": st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
@@ -55,6 +58,8 @@ def parameters(draw: st.DrawFn, command: Command) -> list[Any]:
             values.append(draw(st.one_of(strategies.given_ids(), st.lists(strategies.given_ids(), max_size=12))))
         elif param is Param.CURSOR:
             values.append(draw(CURSORS))
+        elif param is Param.MEMBER:
+            values.append(draw(MEMBERS))
         else:
             values.append(draw(st.integers(1, SCAN_LIMIT_MAX)))
     names: list[str] = draw(st.lists(st.sampled_from(command.options), unique=True)) if command.options else []

@@ -229,7 +229,7 @@ def test_there_are_examples() -> None:
     assert len(EXAMPLES) > 10
     called = b"".join(arrow.data for _, arrows in EXAMPLES for arrow in arrows if arrow.sent)
     named = {name for name in COMMANDS if wire.value(name) in called}
-    assert named == set(COMMANDS) - {"topology"}
+    assert named == set(COMMANDS) - {"topology", "ages", "pages_out", "missed"}
 
 
 @pytest.mark.parametrize("arrows", [arrows for _, arrows in EXAMPLES])

@@ -154,7 +154,9 @@ def test_integers_among_the_options(name: str, method: str, most: int) -> None:
         assert error_of(method, 1, {name: value}) == refused("bad_request", message)
 
 
-@pytest.mark.parametrize(("method", "before"), [("count", []), ("online", [None, 1])])
+@pytest.mark.parametrize(
+    ("method", "before"), [("count", []), ("online", [None, 1]), ("pages_out", [None, 1]), ("missed", ["n1"])]
+)
 def test_slots(method: str, before: list[Any]) -> None:
     most = limits.SLOT_COUNT
     assert accepted(method, *before, {"slots": list(range(most))})
@@ -166,12 +168,33 @@ def test_slots(method: str, before: list[Any]) -> None:
     assert error_of(method, *before, {"slots": too_many}) == refused("too_large", "slots has at most 16384 slots, not 16385")
 
 
+@pytest.mark.parametrize("method", ["heartbeat", "offline"])
+def test_members_that_were_missed(method: str) -> None:
+    most = limits.REPLICAS_MAX
+    assert accepted(method, 1, {"missed": []})
+    assert accepted(method, 1, {"missed": ["n"] * most})
+    message = f"missed has at most {most} members, not {most + 1}"
+    assert error_of(method, 1, {"missed": ["n"] * (most + 1)}) == refused("too_large", message)
+
+
+def test_bytes_of_a_member() -> None:
+    most = limits.MEMBER_ID_BYTES_MAX
+    kinds = "letters, digits, dots, dashes and underscores"
+    message = f"a member is named by 1 to {most} {kinds}"
+    assert accepted("heartbeat", 1, {"missed": ["m" * most]})
+    assert error_of("heartbeat", 1, {"missed": ["m" * (most + 1)]}) == refused("bad_request", message)
+    assert accepted("missed", "m" * most)
+    assert error_of("missed", "m" * (most + 1)) == refused("bad_request", message)
+
+
 def test_every_option_of_every_command_is_tested_here() -> None:
     assert {name for command in COMMANDS.values() for name in command.options} == {
         "age_ms",
         "client",
         "epoch",
+        "forwarded",
         "grace_ms",
+        "missed",
         "slots",
         "token",
         "version",

@@ -18,6 +18,7 @@ from tests.protocol.frames import array_headers, long_forms
 
 NOT_RPC = "not a MessagePack-RPC request or notification"
 SHAPE = "a request is [0, msgid, method, params]"
+MEMBER_NAMES = "by 1 to 64 letters, digits, dots, dashes and underscores"
 
 
 def take(data: bytes) -> Request:
@@ -277,8 +278,22 @@ def test_options_arrive() -> None:
     assert take(wire.request(1, "offline", 1, {"grace_ms": 7, "age_ms": 0})).options == Options(grace_ms=7)
     assert take(wire.request(1, "count", {"slots": [3, 1]})).options == Options(slots=(3, 1))
     assert take(wire.request(1, "count", {"slots": []})).options == Options(slots=())
+    assert take(wire.request(1, "offline", 1, {"missed": ["n2", "a.b-c_d"]})).options == Options(missed=("n2", "a.b-c_d"))
+    assert take(wire.request(1, "offline", 1, {"missed": [], "forwarded": False})).options == Options()
+    assert take(wire.request(1, "heartbeat", 1, {"forwarded": True})).options == Options(forwarded=True)
     options = take(wire.request(1, "hello", {"token": "secret", "client": "é", "version": ""})).options
     assert options == Options(token="secret", client="é", version="")
+
+
+def test_a_member_arrives() -> None:
+    assert take(wire.request(1, "missed", "n2")).member == "n2"
+    assert take(wire.request(1, "missed", "n2", {"slots": [5]})).options == Options(slots=(5,))
+    assert take(wire.request(1, "status", 1)).member == ""
+
+
+@pytest.mark.parametrize("member", [None, 1, b"n1", "", "é", "-n1", "n 1", "n1\n", "n1/", ["n1"]])
+def test_what_is_no_member(member: Any) -> None:
+    assert refusal(member, method="missed") == f"a member is named {MEMBER_NAMES}"
 
 
 def test_an_unset_option_is_not_shared_with_another_request() -> None:
@@ -291,7 +306,7 @@ def test_an_unset_option_is_not_shared_with_another_request() -> None:
     ("method", "params", "message"),
     [
         ("status", [1, {"age_ms": 1}], "status has no such option; it takes: epoch"),
-        ("heartbeat", [1, {"grace_ms": 1}], "heartbeat has no such option; it takes: age_ms, epoch"),
+        ("heartbeat", [1, {"grace_ms": 1}], "heartbeat has no such option; it takes: age_ms, epoch, missed, forwarded"),
         ("ping", [{"token": "a"}], "ping has no such option; it takes: none"),
         ("status", [1, {"": 1}], "status has no such option; it takes: epoch"),
         ("status", [1, {"Epoch": 1}], "status has no such option; it takes: epoch"),
@@ -307,6 +322,14 @@ def test_an_unset_option_is_not_shared_with_another_request() -> None:
         ("status", [1, {"epoch": True}], "epoch is an integer between 0 and 9223372036854775807"),
         ("heartbeat", [1, {"age_ms": "1"}], "age_ms is an integer between 0 and 9007199254740992"),
         ("heartbeat", [1, {"age_ms": 1.5}], "age_ms is an integer between 0 and 9007199254740992"),
+        ("heartbeat", [1, {"missed": "n1"}], "missed is an array of members"),
+        ("heartbeat", [1, {"missed": None}], "missed is an array of members"),
+        ("heartbeat", [1, {"missed": [1]}], f"a member is named {MEMBER_NAMES}"),
+        ("offline", [1, {"missed": ["n1", ""]}], f"a member is named {MEMBER_NAMES}"),
+        ("offline", [1, {"missed": ["-n1"]}], f"a member is named {MEMBER_NAMES}"),
+        ("offline", [1, {"missed": ["n1\n"]}], f"a member is named {MEMBER_NAMES}"),
+        ("heartbeat", [1, {"forwarded": 1}], "forwarded is true or false"),
+        ("heartbeat", [1, {"forwarded": None}], "forwarded is true or false"),
         ("count", [{"slots": None}], "slots is an array of slots"),
         ("count", [{"slots": 1}], "slots is an array of slots"),
         ("count", [{"slots": ["1"]}], "a slot is an integer between 0 and 16383"),

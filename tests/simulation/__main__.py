@@ -1,7 +1,7 @@
 """Play the stories of seeds.
 
-    python -m tests.simulation 1234 -v            tell the story of a seed
-    python -m tests.simulation --seeds 0:2000 --seconds 60
+python -m tests.simulation 1234 -v            tell the story of a seed
+python -m tests.simulation --seeds 0:2000 --seconds 60
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def command_of(plan: Plan, arguments: argparse.Namespace) -> str:
 def describe(plan: Plan) -> str:
     """A plan in some lines."""
     shape = plan.shape
-    lines = [
+    first = (
         f"seed {plan.seed}: {shape.nodes} nodes, R = {shape.replicas}, ttl {shape.ttl_ms} ms, tick {shape.tick_ms} ms, "
         f"{shape.routers} routers, {shape.applications} applications, {len(plan.users)} users, {plan.end_ms / 1000:g} s"
-    ]
-    return "\n".join([*lines, *(f"  {accident}" for accident in plan.accidents)])
+    )
+    return "\n".join([first, *(f"  {accident}" for accident in plan.accidents)])
 
 
 def smallest(plan: Plan, outcome: Outcome) -> tuple[Plan, Outcome]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import selectors
 import socket
 from collections.abc import Callable
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, cast
 
 if TYPE_CHECKING:
     from tests.simulation.network import SimulatedSocket
+    from tests.simulation.process import Process
     from tests.simulation.world import World
 
 Ts = TypeVarTuple("Ts")
 
 NS_PER_S: Final = 1_000_000_000
-NEVER_NS: Final = 2**63 - 1
 
 
 class _NoSelector:
@@ -30,29 +29,19 @@ class _NoSelector:
 class SimulatedLoop(asyncio.BaseEventLoop):
     """An event loop without descriptors. Its sockets are those of the simulated network."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, process: Process) -> None:
         super().__init__()
         self._selector = _NoSelector()
         self._world = world
-        self._wakes: list[int] = []  # when a timer was set for; those that were cancelled are still there
-        self._has_ready = False
-
-    # --- what the world does ---------------------------------------------------------------------------------------
-
-    @property
-    def wakes_ns(self) -> int:
-        """When there is something to do: now, where callbacks wait; `NEVER_NS`, where nothing does."""
-        if self._has_ready:
-            return self._world.now_ns
-        return self._wakes[0] if self._wakes else NEVER_NS
+        self._process = process
 
     def turn(self) -> None:
         """Run the callbacks that wait and the timers that are due, once."""
-        self._has_ready = False
-        while self._wakes and self._wakes[0] <= self._world.now_ns:
-            heapq.heappop(self._wakes)
-        self.stop()
-        self.run_forever()
+        asyncio.events._set_running_loop(self)  # as `run_forever` does, without what only a loop that sleeps needs
+        try:
+            self._run_once()  # type: ignore[attr-defined]
+        finally:
+            asyncio.events._set_running_loop(None)
 
     # --- what asyncio calls ----------------------------------------------------------------------------------------
 
@@ -60,7 +49,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return self._world.now_ns / NS_PER_S
 
     def call_soon(self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> asyncio.Handle:
-        self._has_ready = True
+        self._world.is_ready(self._process)
         return super().call_soon(callback, *args, context=context)
 
     def call_soon_threadsafe(
@@ -72,7 +61,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         # Up to the next nanosecond, so that the timer is due in the turn it wakes the world for.
-        heapq.heappush(self._wakes, max(int(when * NS_PER_S) + 1, self._world.now_ns))
+        self._world.wake_at(self._process, int(when * NS_PER_S) + 1)
         return super().call_at(when, callback, *args, context=context)
 
     async def create_connection(self, protocol_factory: Any, *args: Any, sock: Any = None, **options: Any) -> Any:

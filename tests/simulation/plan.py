@@ -32,6 +32,10 @@ class Kind(Enum):
     """The wall clock of a process is set; there is no end to it."""
 
 
+_KINDS: Final = {Kind.KILL: 2, Kind.PAUSE: 2, Kind.CUT: 2, Kind.SLOW: 1, Kind.LOSSY: 1, Kind.CLOCK: 1}
+"""How often one happens beside the others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Accident:
     """One thing that happens.
@@ -49,7 +53,8 @@ class Accident:
 
     def __str__(self) -> str:
         amount = f" {self.amount}" if self.amount else ""
-        return f"{self.kind.value}{amount} {' - '.join(self.names)} from {self.begin_ms / 1000:g} to {self.end_ms / 1000:g} s"
+        times = f"from {self.begin_ms / 1000:g} to {self.end_ms / 1000:g} s"
+        return f"{self.kind.value}{amount} {' - '.join(self.names)} {times}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ def _draw_accidents(random: Random, shape: Shape) -> tuple[Accident, ...]:
 
 
 def _draw_accident(random: Random, shape: Shape, begin_ms: int) -> Accident:
-    kind = random.choice((Kind.KILL, Kind.KILL, Kind.PAUSE, Kind.PAUSE, Kind.CUT, Kind.CUT, Kind.SLOW, Kind.LOSSY, Kind.CLOCK))
+    kind = random.choices(tuple(_KINDS), tuple(_KINDS.values()))[0]
     end_ms = begin_ms + random.choice((random.randrange(50, 1_000), random.randrange(500, 2 * shape.ttl_ms + 500)))
     if kind in {Kind.KILL, Kind.PAUSE}:
         return Accident(kind, (random.choice(shape.node_names * 2 + shape.router_names),), begin_ms, end_ms)

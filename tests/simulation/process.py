@@ -41,7 +41,7 @@ class Process:
         self.name = name
         self.alive = True
         self.paused = False
-        self.loop = SimulatedLoop(world)
+        self.loop = SimulatedLoop(world, self)
         self.clock = ProcessClock(world)
         self.ends: dict[SimulatedSocket, None] = {}  # in the order in which they were made, so that a seed says all
         self._world = world
@@ -68,6 +68,7 @@ class Process:
     def resume(self) -> None:
         """Let it go on."""
         self.paused = False
+        self._world.is_ready(self)
 
     def bury(self) -> None:
         """After the end of the world: end what still waits in the loop, quietly."""

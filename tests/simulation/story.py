@@ -145,7 +145,8 @@ class Story:
 
     def _kill(self, name: str) -> None:
         self.cluster.kill(name)
-        if self.plan.shape.replicas > 1 or name in self.plan.shape.router_names:
+        shape = self.plan.shape
+        if shape.routers > 1 if name in shape.router_names else shape.replicas > 1:
             self.judge.calm()  # as calm as with all of them, once it is found out
 
     def _restart(self, name: str) -> None:

@@ -9,7 +9,6 @@ from random import Random
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from tests.simulation.loop import NEVER_NS
 from tests.simulation.network import Network
 from tests.simulation.process import Process
 
@@ -34,6 +33,8 @@ class World:
         self.failures: list[str] = []
         self.network = Network(self)
         self._processes: list[Process] = []
+        self._ready: dict[Process, None] = {}
+        self._wakes: list[tuple[int, int, Process]] = []
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._event_count = 0
 
@@ -58,6 +59,15 @@ class World:
         self._event_count += 1
         heapq.heappush(self._events, (self.now_ns + delay_ns, self._event_count, happen))
 
+    def is_ready(self, process: Process) -> None:
+        """A process has something to do now."""
+        self._ready[process] = None
+
+    def wake_at(self, process: Process, moment_ns: int) -> None:
+        """A process has something to do at that moment, unless it thinks better of it."""
+        self._event_count += 1
+        heapq.heappush(self._wakes, (moment_ns, self._event_count, process))
+
     def run_for(self, duration_s: float) -> None:
         """Let time go by."""
         self._run_until_ns(self.now_ns + int(duration_s * NS_PER_S), lambda: False)
@@ -78,25 +88,28 @@ class World:
         return task.result()
 
     def _run_until_ns(self, end_ns: int, is_over: Callable[[], bool]) -> None:
+        turns = 0
         while not is_over():
-            running = [process for process in self._processes if process.alive and not process.paused]
-            next_ns = min((process.loop.wakes_ns for process in running), default=NEVER_NS)
-            if self._events:
-                next_ns = min(next_ns, self._events[0][0])
-            if next_ns > end_ns:
-                self.now_ns = end_ns
-                return
-            self.now_ns = max(self.now_ns, next_ns)
-            self._happen()
-            self._turn(running)
+            turns += 1
+            assert turns < TURNS_AT_ONE_MOMENT_MAX, f"at {self.now_ns} ns somebody is never done"
+            if not self._ready:
+                turns = 0
+                next_ns = min(queue[0][0] if queue else end_ns + 1 for queue in (self._wakes, self._events))
+                if next_ns > end_ns:
+                    self.now_ns = end_ns
+                    return
+                self.now_ns = max(self.now_ns, next_ns)
+            while self._events and self._events[0][0] <= self.now_ns:
+                heapq.heappop(self._events)[2]()
+            while self._wakes and self._wakes[0][0] <= self.now_ns:
+                self.is_ready(heapq.heappop(self._wakes)[2])
+            self._turn()
 
-    def _happen(self) -> None:
-        while self._events and self._events[0][0] <= self.now_ns:
-            heapq.heappop(self._events)[2]()
-
-    def _turn(self, running: list[Process]) -> None:
-        ready = [process for process in running if process.loop.wakes_ns <= self.now_ns]
-        self.random.shuffle(ready)
+    def _turn(self) -> None:
+        ready = [process for process in self._ready if process.alive and not process.paused]
+        self._ready.clear()
+        if len(ready) > 1:
+            self.random.shuffle(ready)
         for process in ready:
             if process.alive:
                 process.loop.turn()

@@ -70,5 +70,6 @@ def _no_reading_first() -> Iterator[None]:
 
 CANARIES: Final = (
     Canary("a node that was restarted believes that it knows everybody", _no_warm_up, members=False),
-    Canary("a node that was away blames its users", _no_hold, members=False, seeds_max=80),
+    Canary("a node that was away blames its users", _no_hold, members=False),
+    Canary("a node that was away looks at the time before it reads", _no_reading_first, members=False),
 )

@@ -28,7 +28,8 @@ class ClusterRole:
     def __init__(
         self, settings: ClusterSettings, own_id: str, run: str, *, engine: Engine, ticker: Ticker, scale: TickScale
     ) -> None:
-        self.peers = Peers(own_id, settings.dialling, Random())  # noqa: S311 - for jitter
+        jitter = settings.dialling.settings.random or Random()  # noqa: S311 - nothing secret depends on it
+        self.peers = Peers(own_id, settings.dialling, jitter)
         self.synced: SlotSet = NO_SLOTS
         self._settings = settings
         self._own_id = own_id

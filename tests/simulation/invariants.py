@@ -35,7 +35,7 @@ LATE_MS: Final = 2_000
 """Beyond the ttl: to find out that a process is gone, to connect again, to ask the other owners."""
 KNOWN_MS: Final = 2_000
 EVENT_MS: Final = 5
-"""How long an event may take from the node to the auditor beside it."""
+"""How long an event may take from the node to the auditor beside it, beyond the tick that it waits for."""
 
 
 @dataclass(slots=True)
@@ -146,7 +146,7 @@ class Judge:
         """The feed of a node has told something; the node was away for so long just before."""
         assert isinstance(change.id, int)
         user, now_ns = self._user(change.id), self.now_ns()
-        from_ns = now_ns - EVENT_MS * NS_PER_MS - node_away_ns
+        from_ns = now_ns - (self.shape.tick_ms + EVENT_MS) * NS_PER_MS - node_away_ns
         if change.online is False and self._is_safe(user, from_ns, now_ns):
             self.blame(f"{node} announces by {change.reason} that {change.id}, who beats, is offline")
         key = (node, change.id)

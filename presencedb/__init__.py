@@ -34,6 +34,7 @@ from presencedb.version import __version__
 if TYPE_CHECKING:
     from presencedb.client.aio import AsyncClient
     from presencedb.client.blocking import Client
+    from presencedb.client.stats import CallTrace, ClientStats
     from presencedb.client.values import Change, ConnectionState, ServerInfo
     from presencedb.ids import Id
 
@@ -42,10 +43,12 @@ __all__ = [
     "BadRequest",
     "Busy",
     "CallTimeout",
+    "CallTrace",
     "Change",
     "Client",
     "ClientClosed",
     "ClientError",
+    "ClientStats",
     "ConfigError",
     "ConnectError",
     "ConnectionState",
@@ -69,8 +72,10 @@ __all__ = [
 
 _LOADED_WHEN_ASKED_FOR = {
     "AsyncClient": "presencedb.client.aio",
+    "CallTrace": "presencedb.client.stats",
     "Change": "presencedb.client.values",
     "Client": "presencedb.client.blocking",
+    "ClientStats": "presencedb.client.stats",
     "ConnectionState": "presencedb.client.values",
     "Id": "presencedb.ids",
     "ServerInfo": "presencedb.client.values",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -20,14 +20,13 @@ from presencedb.client.follow import Follow
 from presencedb.client.forks import forget_in_child
 from presencedb.client.keep_online import Keeper, KeepOnline
 from presencedb.client.settings import read_settings
+from presencedb.client.stats import NS_PER_S, ClientStats, Counters, OnCall
 from presencedb.client.subscription import OnGap
 from presencedb.client.url import DEFAULT_URL
 from presencedb.client.values import ConnectionState, IdLike, ServerInfo
 from presencedb.client.watch import Watch
 from presencedb.clock import SystemClock
 from presencedb.ids import Id
-
-NS_PER_S: Final = 1_000_000_000
 
 _clock: Final = SystemClock()
 
@@ -66,6 +65,7 @@ class AsyncClient:
         client_name: str = "presencedb-python",
         connect: MakeSocket | None = None,
         on_state: Callable[[ConnectionState], None] | None = None,
+        on_call: OnCall | None = None,
         random: Random | None = None,
     ) -> None:
         """Make a client; nothing is connected yet.
@@ -80,6 +80,7 @@ class AsyncClient:
             client_name: what the server's logs call this client.
             connect: instead of a URL: gives a connected socket, a new one each time. The environment gives no token then.
             on_state: called with each new `ConnectionState`.
+            on_call: called with a `CallTrace` of each call that has ended, before its caller goes on.
             random: where jitter comes from, for tests.
 
         Raises:
@@ -98,6 +99,8 @@ class AsyncClient:
             random=random,
         )
         self._on_state = on_state
+        self._on_call = on_call
+        self._counters = Counters()
         self._driver: Driver | None = None
         self._keeper: Keeper | None = None
         self._closed = False
@@ -324,11 +327,14 @@ class AsyncClient:
         """The members of the cluster: epoch, seed, replicas, members."""
         return await self._bound().run(calls.topology())
 
+    def stats(self) -> ClientStats:
+        """What this client has counted so far; nothing is asked of the server, and nothing is waited for."""
+        return self._counters.stats()
+
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    async def _write(self, call: calls.WriteCall) -> int:
-        driver = self._bound()
-        return await driver.write(call) if call.ids else 0
+    def _write(self, call: calls.WriteCall) -> Coroutine[Any, Any, int]:
+        return self._bound().write(call)
 
     def _bound(self) -> Driver:
         """The driver on the running loop; made now where this is the first use, or the first in a forked child."""
@@ -339,7 +345,7 @@ class AsyncClient:
             raise client_closed()
         if driver is not None and not driver.loop.is_closed():
             raise RuntimeError("this client belongs to another event loop; make one for each loop")
-        driver = self._driver = Driver(self._settings)
+        driver = self._driver = Driver(self._settings, self._counters, self._on_call)
         driver.connector.on_state = self._on_state
         self._keeper = Keeper(driver)
         return driver
@@ -349,3 +355,4 @@ class AsyncClient:
         if self._driver is not None:
             _inherited.append(self._driver)
             self._driver = self._keeper = None
+            self._counters = Counters()

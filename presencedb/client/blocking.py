@@ -20,6 +20,7 @@ from presencedb.client.caller import Caller
 from presencedb.client.failures import client_closed
 from presencedb.client.forks import forget_in_child
 from presencedb.client.settings import read_settings
+from presencedb.client.stats import ClientStats, OnCall
 from presencedb.client.subscription import OnGap
 from presencedb.client.url import DEFAULT_URL
 from presencedb.client.values import ConnectionState, IdLike, ServerInfo
@@ -65,6 +66,7 @@ class Client:
         client_name: str = "presencedb-python",
         connect: Connect | None = None,
         on_state: Callable[[ConnectionState], None] | None = None,
+        on_call: OnCall | None = None,
         random: Random | None = None,
     ) -> None:
         """Make a client; nothing is connected yet.
@@ -80,6 +82,7 @@ class Client:
             connect: instead of a URL: gives a connected socket, a new one each time; it is told how many seconds that may
                 take. The environment gives no token then.
             on_state: called with each new `ConnectionState`, by whichever thread brought it about.
+            on_call: called with a `CallTrace` of each call that has ended, before its caller goes on, by its thread.
             random: where jitter comes from, for tests.
 
         Raises:
@@ -98,6 +101,7 @@ class Client:
             random=random,
         )
         self._on_state = on_state
+        self._on_call = on_call
         self._closed = False
         self._begin()
         forget_in_child(self, Client._forget)
@@ -321,6 +325,10 @@ class Client:
         """The members of the cluster: epoch, seed, replicas, members."""
         return self._run(calls.topology())
 
+    def stats(self) -> ClientStats:
+        """What this client has counted so far; nothing is asked of the server, and nothing is waited for."""
+        return self._caller.log.counters.stats()
+
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _run(self, plan: calls.Plan[calls.R]) -> calls.R:
@@ -336,7 +344,7 @@ class Client:
             raise client_closed()
 
     def _begin(self) -> None:
-        self._caller = Caller(self._settings, self._on_state)
+        self._caller = Caller(self._settings, self._on_state, self._on_call)
         self._keeper = Keeper(self._caller)
         # A client that was never closed leaves nothing open.
         self._finalizer = weakref.finalize(self, _close, self._caller, self._keeper)

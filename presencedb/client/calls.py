@@ -86,6 +86,16 @@ class WriteCall(NamedTuple):
     write: Write
     ids: Ids
 
+    @property
+    def method(self) -> str:
+        """What it asks for."""
+        return self.write.method
+
+    @property
+    def id_count(self) -> int:
+        """How many ids it names."""
+        return len(self.ids)
+
 
 # --- writes ----------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from presencedb.client.waiting import READABLE, WRITABLE, Alarm, Waiter, now_s
 from presencedb.errors import ProtocolError
 from presencedb.limits import READ_BUFFER_BYTES, WRITE_HIGH_WATER_BYTES
 from presencedb.protocol.messages import Notification, Response
-from presencedb.protocol.session import ClientSession
+from presencedb.protocol.session import ClientSession, Traffic
 
 AT_ONCE_S: Final = 0.0
 """A moment that is over."""
@@ -66,6 +66,11 @@ class Channel:
     def fileno(self) -> int:
         """The file descriptor of the socket."""
         return self._socket.fileno()
+
+    @property
+    def traffic(self) -> Traffic:
+        """What went over it so far."""
+        return self._session.traffic
 
     def request(self, method: str, params: Sequence[Any]) -> int:
         """Queue a request; returns its msgid."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
+from presencedb.client.retry import Attempts
 from presencedb.ids import Id, IdBatch
 from presencedb.limits import FRAME_BYTES_MAX, IDS_PER_FRAME_MAX, KIB
 from presencedb.protocol.codec import cut_ids
@@ -32,11 +33,12 @@ class Write(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Group(Generic[W]):
-    """Calls that became one: their ids in the order called, and who waits for the outcome."""
+    """Calls that became one: their ids in the order called, who waits for the outcome, and how it is carried out."""
 
     write: Write
     ids: Ids = field(default_factory=list)
     waiters: list[W] = field(default_factory=list)
+    attempts: list[Attempts] = field(default_factory=list)
 
 
 class Coalescer(Generic[W]):
@@ -65,6 +67,11 @@ class Coalescer(Generic[W]):
         self._last_ids += ids
         self._last_waiters.append(waiter)
         return first
+
+    @property
+    def last(self) -> Group[W]:
+        """What the call that was added last is part of."""
+        return self._groups[-1]
 
     def take(self) -> list[Group[W]]:
         """What has come together, in order; the next call begins anew."""

@@ -15,6 +15,7 @@ from presencedb.client.failures import client_closed, connect_error, copy_of
 from presencedb.client.link import Link
 from presencedb.client.route import Route
 from presencedb.client.settings import ClientSettings
+from presencedb.client.stats import Counters
 from presencedb.client.values import ConnectionState
 from presencedb.errors import Error
 
@@ -28,12 +29,13 @@ class Connector:
         on_state: called with each new state.
     """
 
-    def __init__(self, settings: ClientSettings[MakeSocket], random: Random) -> None:
+    def __init__(self, settings: ClientSettings[MakeSocket], random: Random, counters: Counters) -> None:
         self.on_link: Callable[[Link], None] | None = None
         self.on_lost: Callable[[Error], None] | None = None
         self.on_state: Callable[[ConnectionState], None] | None = None
         self.state = ConnectionState.IDLE
         self._settings = settings
+        self._counters = counters
         self._route = Route(settings.targets, random)
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
@@ -146,6 +148,7 @@ class Connector:
 
     def _adopt(self, link: Link) -> None:
         self._link = link
+        self._counters.connected(link, link.traffic)
         self._route.connected()
         link.on_lost = self._lose
         self._set_state(ConnectionState.CONNECTED)
@@ -159,6 +162,7 @@ class Connector:
         if self._link is not link:
             return
         self._link = None
+        self._counters.lost()
         self._route.lost(error, self._loop.time(), was_of_use=link.was_of_use)
         self._set_state(ConnectionState.IDLE)
         if self.on_lost is not None:

@@ -28,7 +28,7 @@ from presencedb.limits import (
     WRITE_LOW_WATER_BYTES,
 )
 from presencedb.protocol.messages import Notification, Response
-from presencedb.protocol.session import ClientSession
+from presencedb.protocol.session import ClientSession, Traffic
 
 CLOSE_WAIT_S: Final = 0.5
 """How long a farewell may take (TLS sends one) before the connection is simply dropped."""
@@ -83,6 +83,11 @@ class Link(asyncio.BufferedProtocol):
         self._heard_s = loop.time()
         self._gone: asyncio.Future[None] = loop.create_future()
         close_in_child(sock)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What went over it so far."""
+        return self._session.traffic
 
     # --- calls -------------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from presencedb.client.retry import proof_s
 from presencedb.client.route import Route
 from presencedb.client.settings import ClientSettings
 from presencedb.client.state_news import StateNews
+from presencedb.client.stats import Counters
 from presencedb.client.values import ConnectionState
 from presencedb.client.waiting import Alarm, left_s, now_s
 from presencedb.errors import ClientClosed, ConnectError, Error, RequestError, ServerError
@@ -47,12 +48,14 @@ class Pool:
         settings: ClientSettings[MakeSocket],
         random: Random,
         on_state: Callable[[ConnectionState], None] | None,
+        counters: Counters,
     ) -> None:
         self.alarm = Alarm()
         self.news = StateNews(on_state)
         self.heartbeat_interval_ms: int | None = None
         self.on_lost: Callable[[], None] | None = None
         self._settings = settings
+        self._counters = counters
         self._route = Route(settings.targets, random)
         self._changed = threading.Condition()
         self._open: weakref.WeakSet[Channel] = weakref.WeakSet()
@@ -110,6 +113,7 @@ class Pool:
     def lose(self, channel: Channel, error: Error) -> None:
         """The connection is lost: the next one is made on the next target, and not at once."""
         channel.close()
+        self._counters.lost()
         with self._changed:
             if channel.era == self._loss_count:
                 self._loss_count += 1
@@ -239,6 +243,7 @@ class Pool:
         self._changed.notify()
 
     def _adopt(self, channel: Channel) -> None:
+        self._counters.connected(channel, channel.traffic)
         with self._changed:
             channel.era = self._loss_count
             self._open.add(channel)

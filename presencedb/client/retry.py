@@ -43,12 +43,14 @@ class Attempts:
         deadline_s: when its budget is used up.
         age_ms: how old the write was when the call began; 0 for a read.
         count: attempts begun.
+        address: where the last one went; None: none has gone anywhere.
     """
 
     began_s: float
     deadline_s: float
     age_ms: int = 0
     count: int = 0
+    address: str | None = None
 
     def begin(self, now_s: float, heartbeat_interval_ms: int) -> float:
         """Begin an attempt; returns when it ends unanswered."""

@@ -40,6 +40,7 @@ class Stream:
         self.lock = threading.Condition()
         self.route = Route(caller.settings.targets, caller.random)
         self._feeds = caller.feeds
+        self._counters = caller.log.counters
         self._alarm = Alarm()
         self._is_driven = False
         self._channel: Channel | None = None
@@ -149,6 +150,7 @@ class Stream:
             self.subscription.end(error)
 
     def _adopt(self, channel: Channel) -> None:
+        self._counters.connected(channel, channel.traffic)
         with self.lock:
             self._channel = channel
             self._liveness = Liveness(channel.server.heartbeat_interval_ms, channel.heard_s)
@@ -192,6 +194,7 @@ class Stream:
     def _lose(self, channel: Channel, error: Error) -> None:
         with self.lock:
             self._drop_channel()
+            self._counters.lost()
             self.route.lost(error, now_s(), was_of_use=channel.was_of_use)
             self.subscription.lost(error)
 

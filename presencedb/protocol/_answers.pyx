@@ -1,12 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, binding=True
-"""What a client reads, compiled: the answers with a value for each id from the receive buffer straight into a column.
+"""What a client reads, compiled: numbers, and the answers with a value for each id straight into a column.
 
-`codec_python.py` has the twin and says what is right. An answer of the usual shape (see `_wire.h`) is read here; any other
-frame is cut out and handed to the twin, so that there is one place that judges what is odd.
+`codec_python.py` has the twin and says what is right. An answer of the usual shape (see `_wire.h`) is read here, from the
+receive buffer; any other frame is cut out and handed to the twin, so that there is one place that judges what is odd.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from presencedb.protocol._inbox cimport (
     INBOX_BAD, INBOX_FRAME, INBOX_MORE, INBOX_NO_MEMORY, WIRE_OK, inbox, inbox_free, inbox_look, inbox_tidy, inbox_wire,
@@ -23,6 +23,7 @@ from presencedb.protocol.messages import Response
 
 cdef extern from "presencedb/protocol/_wire.h" nogil:
     int wire_answer(wire *wire, uint32_t *msgid)
+    int wire_uint(wire *wire, uint64_t *value)
     int wire_column(wire *wire, uint32_t *count)
     int wire_statuses(wire *wire, uint8_t *statuses, uint32_t count)
     int wire_times(wire *wire, int64_t *times, uint32_t count)
@@ -63,23 +64,34 @@ cdef class ClientDecoder:
         if self.inbox.start == self.inbox.end:
             inbox_tidy(&self.inbox)
             return None
-        if self.columns and not self.inbox.partial:
-            message = self._read_column()
+        if not self.inbox.partial:
+            message = self._read_usual()
         if message is None:
             message = self._read_odd()
         return message
 
-    cdef object _read_column(self):
-        """The answer at `start`, where it is a column that was asked for; None where it is not, or not all there."""
+    cdef object _read_usual(self):
+        """The answer at `start`, a number or a column that was asked for; None where it is neither, or not all there."""
         cdef wire reader = inbox_wire(&self.inbox)
-        cdef uint32_t msgid = 0, count = 0
-        cdef bytes values
+        cdef uint32_t msgid = 0
+        cdef uint64_t number = 0
         cdef object method
-        cdef int result
         if wire_answer(&reader, &msgid) != WIRE_OK:
             return None
         method = self.columns.get(msgid)
-        if method is None or wire_column(&reader, &count) != WIRE_OK or count > FRAME_BYTES:
+        if method is not None:
+            return self._read_column(reader, msgid, method)
+        if wire_uint(&reader, &number) != WIRE_OK:
+            return None
+        self.inbox.start = <size_t>(reader.at - self.inbox.data)
+        return Response(msgid, None, number)
+
+    cdef object _read_column(self, wire reader, uint32_t msgid, str method):
+        """A column that was asked for, whose answer begins before `reader`."""
+        cdef uint32_t count = 0
+        cdef bytes values
+        cdef int result
+        if wire_column(&reader, &count) != WIRE_OK or count > FRAME_BYTES:
             return None
         if method == "status":
             values = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>count)
@@ -108,7 +120,7 @@ cdef class ClientDecoder:
         if result != INBOX_FRAME:
             return self._break_off(codec_python.not_understood(TooLarge(codec_python.FRAME_TOO_LARGE)))
         if in_pieces:
-            message = self._read_column()
+            message = self._read_usual()
         if message is not None:
             return message
         try:

@@ -17,6 +17,7 @@ from tests.support.waiting import wait_until
 
 
 def use_in_child(db: Client) -> None:
+    assert db.stats().calls == 0
     db.heartbeat("child")
     assert db.status(["child", "nobody"]) == {"child": True, "nobody": False}
     assert threading.active_count() == 1

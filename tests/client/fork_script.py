@@ -16,6 +16,7 @@ from tests.support.waiting import wait_until_async
 
 
 async def use_in_child(db: AsyncClient) -> None:
+    assert db.stats().calls == 0
     await db.heartbeat("child")
     assert (await db.status(["parent", "child"])) == {"parent": True, "child": True}
     await asyncio.gather(*(db.heartbeat(number) for number in range(100)))

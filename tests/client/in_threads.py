@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, Self, TypeVar
 
-from presencedb import Change, Client, Id
+from presencedb import Change, Client, ClientStats, Id
 
 R = TypeVar("R")
 
@@ -37,6 +37,9 @@ class InThreads:
 
     async def __aexit__(self, *error: object) -> None:
         await in_thread(self.client.__exit__, *error)
+
+    def stats(self) -> ClientStats:
+        return self.client.stats()
 
     async def scan(self, limit: int = 1000) -> AsyncIterator[Id]:
         ids = self.client.scan(limit)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from presencedb import AsyncClient, Client, ConnectionState
+from presencedb import AsyncClient, CallTrace, Client, ConnectionState
 from presencedb.client import blocking_feed, caller, coalesce, follow, pool, watch
 from presencedb.client.channel import Channel
 from presencedb.errors import Busy, Denied
@@ -82,6 +82,25 @@ def test_both_clients_have_the_same_calls(blocking: type, asyncio_one: type, mor
 def test_both_clients_are_made_in_the_same_way() -> None:
     assert parameters(Client.__init__) == parameters(AsyncClient.__init__)
     assert set(inspect.signature(Client).parameters) == set(inspect.signature(AsyncClient).parameters)
+
+
+def test_an_error_in_the_hook_of_calls_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def on_call(trace: CallTrace) -> None:
+        raise RuntimeError("a hook that fails")
+
+    with fake_server() as server, Client(server.fake.url, on_call=on_call) as db:
+        assert db.count() == 0
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [(caller.LOG_NAME, "on_call failed")]
+
+
+def test_calls_of_many_threads_are_all_counted() -> None:
+    traces: list[CallTrace] = []
+    with fake_server() as server, Client(server.fake.url, timeout_s=30, on_call=traces.append) as db:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda _: db.count(), range(200)))
+        stats = db.stats()
+    assert (stats.calls, stats.calls_in_flight, len(traces)) == (200, 0, 200)
+    assert stats.frames_sent == 200 + stats.connections_made, "a hello on each"
 
 
 def test_it_needs_no_event_loop_and_no_thread() -> None:

@@ -19,6 +19,7 @@ from tests.client import (
     test_follow,
     test_keep_online,
     test_retries,
+    test_stats,
     test_wrong_answers,
 )
 from tests.client.in_threads import InThreads
@@ -40,6 +41,11 @@ LEFT_OUT: Final[dict[ModuleType, set[str]]] = {
     test_keep_online: {
         "test_the_delay_asked_for_is_never_longer_than_the_interval",
         "test_blocks_that_come_and_go_leave_one_beat",
+    },
+    test_stats: {
+        "test_writes_of_one_turn_are_a_call_each",
+        "test_a_call_that_is_cancelled_is_told_of",
+        "test_an_error_in_the_hook_goes_to_the_handler_of_the_loop",
     },
     test_follow: {
         "test_a_reader_that_does_not_read_stops_its_server_and_loses_nothing",

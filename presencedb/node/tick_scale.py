@@ -18,6 +18,14 @@ class TickScale:
         """
         return -(-duration_ms // self.tick_ms)
 
+    def whole_ticks(self, duration_ms: int) -> int:
+        """The whole ticks in a duration.
+
+        It rounds down: an age never makes a sign-off older than it is, so that one which is sent again at once does not
+        lose against the heartbeat before it.
+        """
+        return duration_ms // self.tick_ms
+
     def duration_ms(self, ticks: int) -> int:
         """How long so many ticks take."""
         return ticks * self.tick_ms

@@ -14,7 +14,7 @@ def handle(context: NodeContext, connection: Connection, request: Request) -> No
     gone_count = context.engine.sign_off(
         request.ids,
         context.ticker.now(),
-        age_ticks=context.scale.ticks(options.age_ms),
+        age_ticks=context.scale.whole_ticks(options.age_ms),
         grace_ticks=context.scale.ticks(options.grace_ms),
     )
     connection.reply(request, gone_count)

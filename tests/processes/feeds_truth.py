@@ -142,10 +142,9 @@ class Account:
                 return f"{user_id!r} is {states}, told was {told}"
         return None
 
-    def settle(self, statuses: dict[Id, bool | None]) -> None:
-        """Everything was told. Whoever was removed is told of no more, and what a watch says now is what it told."""
+    def settle(self) -> None:
+        """Everything was told: whoever was removed is told of no more."""
         self._leaving.clear()
-        self.told.update(statuses)
 
     # --- the records -------------------------------------------------------------------------------------------------
 
@@ -234,7 +233,7 @@ class Account:
             assert self._resyncs, f"the cursor went on to {cursor} without a gap"
             assert run.number > self._run, f"the cursor went back to {cursor}"
             self._had_gap = True
-            for user_id in list(self.told) if self._watches else {*self.told, *run.users}:
+            for user_id in list(self.told) if self._watches else {*self.told, *self._places, *run.users}:
                 self._pass(user_id, run, number)
             self._begin = Place(run.number, number)
         self._run, self._number = run.number, number

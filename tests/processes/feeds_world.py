@@ -181,7 +181,7 @@ class World:
             error.add_note(self._why)
             raise
         for kind, reader in self._readers.items():
-            self._accounts[kind].settle(self._in_loop(reader.statuses) if reader.is_watch else {})
+            self._accounts[kind].settle()
             reader.saved = self._in_loop(reader.cursor)
 
     def _mark(self) -> None:

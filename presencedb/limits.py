@@ -36,6 +36,8 @@ MEMBER_TEXT_BYTES_MAX: Final = 320
 """An address or another text about a member: the longest host name with its port, or path of a Unix socket, fits."""
 MEMBER_LATE_MS: Final = 500
 """An answer that takes longer is asked for elsewhere, and its member is asked nothing until it answers."""
+MEMBER_IDS_IN_FLIGHT_MAX: Final = 200_000
+"""Ids that one member is asked about at a time. It is done with so many long before their answers would be late."""
 MEMBER_LOOK_MS: Final = 50
 """How late an observer may be itself before it blames itself instead."""
 MEMBER_RETRY_MS_MIN: Final = 50
@@ -207,6 +209,7 @@ assert TTL_MS_MAX // TICK_MS_MIN < TICK_ORIGIN, "a deadline of the longest ttl f
 assert TICK_ORIGIN < TICK_MAX
 assert TICK_MS_MAX < TICK_AGE_MS_MAX, "a healthy node is ready all the time"
 assert IDS_PER_FRAME_MAX < FRAME_BYTES_MAX, "an id takes at least a byte"
+assert IDS_PER_FRAME_MAX <= MEMBER_IDS_IN_FLIGHT_MAX
 assert SCAN_LIMIT_MAX * (ID_TEXT_BYTES_MAX + 2) < FRAME_BYTES_MAX, "the largest page of a scan fits a frame"
 assert FEED_FRAME_EVENTS_MAX * (ID_TEXT_BYTES_MAX + 40) < FRAME_BYTES_MAX, "the largest notification fits a frame"
 assert WRITE_LOW_WATER_BYTES < WRITE_HIGH_WATER_BYTES

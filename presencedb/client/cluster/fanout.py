@@ -28,6 +28,10 @@ _SLOTS_S: Final = MEMBER_SLOTS_MS / SECOND_MS
 _TOPOLOGY_S: Final = TOPOLOGY_POLL_MS / SECOND_MS
 
 
+def _nothing() -> None:
+    """Nobody waits."""
+
+
 class Fanout:
     """A cluster, asked as one.
 
@@ -38,6 +42,7 @@ class Fanout:
     def __init__(self, topology: Topology, dialling: Dialling, random: Random) -> None:
         self._loop = asyncio.get_running_loop()
         self.view = View(topology, dialling, random)
+        self.view.on_up = self._ask_slots_of
         self._refreshing: dict[MemberConnection, list[Callable[[], None]]] = {}
         self._timers = [
             self._loop.call_later(_SLOTS_S * random.random(), self._ask_slots),
@@ -46,14 +51,15 @@ class Fanout:
         self._closed = False
 
     async def tried(self) -> None:
-        """Wait until the first attempt to connect to each member has ended, or a member is late with it."""
-        waits = [asyncio.ensure_future(connection.tried()) for connection in self.view.members]
+        """Wait until the first attempt to connect to each member has ended and those who are up have said which slots they
+        are synced in; for members that are late with it no longer than `MEMBER_SLOTS_MS`."""
+        waits = [asyncio.ensure_future(self._met(connection)) for connection in self.view.members]
         try:
-            await asyncio.wait(waits, timeout=_SLOTS_S)
+            if waits:
+                await asyncio.wait(waits, timeout=_SLOTS_S)
         finally:
             for wait in waits:
                 wait.cancel()
-        self._ask_slots_now()
 
     def ask(
         self, method: str, ids: IdBatch, options: Options, waiter: Waiter, *, cursor: str | None = None, limit: int = 0
@@ -123,15 +129,22 @@ class Fanout:
             member["state"] = states[member["id"]]
         return answer
 
+    async def _met(self, connection: MemberConnection) -> None:
+        await connection.tried()
+        if connection.state is MemberState.UP:
+            told = asyncio.Event()
+            self._ask_slots_of(connection, told.set)
+            await told.wait()
+
     def _ask_slots(self) -> None:
-        self._ask_slots_now()
+        for connection in self.view.members:
+            if connection.state is MemberState.UP:
+                self._ask_slots_of(connection)
         if not self._closed:
             self._timers[0] = self._loop.call_later(_SLOTS_S, self._ask_slots)
 
-    def _ask_slots_now(self) -> None:
-        for connection in self.view.members:
-            if connection.state is MemberState.UP:
-                connection.ask(_Slots(self, connection), "slots", ())
+    def _ask_slots_of(self, connection: MemberConnection, then: Callable[[], None] = _nothing) -> None:
+        connection.ask(_Slots(self, connection, then), "slots", ())
 
     def _poll_topology(self) -> None:
         connection = self.view.any_up
@@ -158,23 +171,27 @@ class _Refresh:
 class _Slots:
     """A member is asked which slots it is synced in; a `Question`."""
 
-    def __init__(self, fanout: Fanout, connection: MemberConnection) -> None:
+    def __init__(self, fanout: Fanout, connection: MemberConnection, then: Callable[[], None]) -> None:
         self._fanout = fanout
         self._connection = connection
+        self._then = then
 
     def answered(self, result: Any) -> None:
         view = self._fanout.view
         try:
-            view.set_synced(self._connection, SlotSet.from_wire(result["synced"]))
-            epoch = result["epoch"]
+            synced, epoch = SlotSet.from_wire(result["synced"]), result["epoch"]
+            if type(epoch) is not int:
+                raise TypeError("an epoch is an integer")
         except (TypeError, KeyError, ProtocolError):
             self._connection.failures += 1
-            return
-        if type(epoch) is int and epoch > view.topology.epoch:
-            self._fanout.refresh(self._connection, _nothing)
+        else:
+            view.set_told(self._connection, synced, epoch)
+            if epoch > view.topology.epoch:
+                self._fanout.refresh(self._connection, _nothing)
+        self._then()
 
-    def failed(self, error: Error) -> None:
-        """It says nothing new."""
+    def failed(self, error: Error) -> None:  # noqa: ARG002 - whatever it was, nothing new is known
+        self._then()
 
 
 class _Gather:
@@ -222,7 +239,3 @@ def _write_options(options: Options) -> dict[str, Any]:
 
 def _slots(options: Options) -> SlotSet | None:
     return None if options.slots is None else SlotSet(options.slots)
-
-
-def _nothing() -> None:
-    """Nobody waits."""

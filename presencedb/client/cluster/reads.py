@@ -13,7 +13,7 @@ from presencedb.client.cluster.member import MemberConnection
 from presencedb.client.cluster.view import View
 from presencedb.client.failures import not_understood_by_cluster
 from presencedb.client.link import Waiter
-from presencedb.errors import Error, Moved, RequestError
+from presencedb.errors import ClientClosed, Error, Moved, RequestError
 from presencedb.ids import IdBatch
 from presencedb.placement import NO_MEMBER, Part, merge_statuses, merge_times, split_reads
 from presencedb.states import Status
@@ -22,6 +22,7 @@ Refresh: TypeAlias = Callable[[MemberConnection, Callable[[], None]], None]
 """Asks a member for its topology, goes by it if it is newer, and then calls back."""
 
 _NOT_SEEN: Final = -1
+_NOBODY: Final[frozenset[str]] = frozenset()
 _MOVES_MAX: Final = 3
 """How often one read follows its ids to where a newer topology has them."""
 
@@ -46,25 +47,28 @@ class Read:
 
     def start(self) -> None:
         """Ask the first owners."""
-        self._ask(None, frozenset())
+        self._ask(None, _NOBODY)
         self._end_one()
 
-    def answered(self, part: Part, tried: frozenset[str], result: Any) -> None:
+    def answered(self, part: Part, connection: MemberConnection, tried: frozenset[str], result: Any) -> None:
         """A member has answered its part."""
         unknown = self._merge(part, result)
         if unknown is None:
-            self._fail(not_understood_by_cluster(self._method))
-        elif unknown:
+            connection.failures += 1
+            self.failed(part, connection, tried, not_understood_by_cluster(self._method))
+            return
+        if unknown:
             self._ask(unknown, tried)
         self._end_one()
 
     def failed(self, part: Part, connection: MemberConnection, tried: frozenset[str], error: Error) -> None:
         """A member has no answer to its part."""
-        if isinstance(error, RequestError):
+        if isinstance(error, RequestError | ClientClosed):
             self._fail(error)
         elif isinstance(error, Moved) and self._moves < _MOVES_MAX:
             self._moves += 1
-            self._refresh(connection, lambda: self._ask_anew(part))
+            epoch = self._view.topology.epoch
+            self._refresh(connection, lambda: self._ask_anew(part, epoch, tried))
             return
         else:
             self._ask(part.positions, tried)
@@ -72,22 +76,22 @@ class Read:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _ask_anew(self, part: Part) -> None:
-        self._ask(part.positions, frozenset())
+    def _ask_anew(self, part: Part, epoch_before: int, tried: frozenset[str]) -> None:
+        self._ask(part.positions, _NOBODY if self._view.topology.epoch > epoch_before else tried)
         self._end_one()
 
     def _ask(self, positions: array[int] | None, tried: frozenset[str]) -> None:
         """Ask, about the positions, the first owners that are up and were not asked about them."""
         view = self._view
-        topology = view.topology
-        options = {"epoch": topology.epoch}
-        for part in split_reads(self._batch, topology.seed, view.table, 0, positions, mask=view.mask_without(tried)):
+        mask = view.mask_without(tried) if tried else view.mask
+        for part in split_reads(self._batch, view.topology.seed, view.table, 0, positions, mask=mask):
             if part.member == NO_MEMBER:
                 continue
             connection = view.members[part.member]
+            options = view.options[part.member]
             self._left += 1
-            question = _Part(self, part, connection, tried | {connection.member.id})
-            connection.ask(question, self._method, (part.ids, options), len(part.ids))
+            question = _Part(self, part, connection, tried)
+            connection.ask(question, self._method, (part.ids, options) if options else (part.ids,), len(part.ids))
 
     def _merge(self, part: Part, result: Any) -> array[int] | None:
         """Take over what a member has answered; the positions that are still unknown, or None where it is no answer."""
@@ -98,6 +102,8 @@ class Read:
         except (TypeError, ValueError, AttributeError):
             return None
         times = self._result
+        if not result.count(_NOT_SEEN):
+            return array("I")
         return array("I", [position for position in part.positions if times[position] == _NOT_SEEN])
 
     def _end_one(self) -> None:
@@ -122,7 +128,7 @@ class _Part:
         self._tried = tried
 
     def answered(self, result: Any) -> None:
-        self._read.answered(self._part, self._tried, result)
+        self._read.answered(self._part, self._connection, self._tried | {self._connection.member.id}, result)
 
     def failed(self, error: Error) -> None:
-        self._read.failed(self._part, self._connection, self._tried, error)
+        self._read.failed(self._part, self._connection, self._tried | {self._connection.member.id}, error)

@@ -14,7 +14,7 @@ from presencedb.client.cluster.view import View
 from presencedb.client.failures import not_understood_by_cluster
 from presencedb.client.link import Waiter
 from presencedb.client.values import read_page
-from presencedb.errors import BadRequest, Error, ProtocolError, RequestError, Unavailable
+from presencedb.errors import BadRequest, ClientClosed, Error, ProtocolError, RequestError, Unavailable
 from presencedb.ids import Hasher, Id
 from presencedb.ids.hashing import WIDTH_BITS
 from presencedb.placement import ALL_SLOTS, OwnerTable, SlotSet
@@ -106,7 +106,7 @@ class Sweep:
         """A member has no answer."""
         if turn != self._turn or self._waiter.done():
             return
-        if isinstance(error, RequestError):
+        if isinstance(error, RequestError | ClientClosed):
             self._waiter.set_exception(error)
         else:
             self._failed |= {member_id}

@@ -2,6 +2,7 @@
 
 It has succeeded when each id was taken by an owner that is up, and each other owner has taken it as well or was named to one
 that has. What an owner did not answer in time is sent again, with its age, to an owner that is up, with the first one named.
+That goes on when nobody waits for the outcome any more: an owner that has taken a write alone must know whom it has to tell.
 """
 
 from __future__ import annotations
@@ -9,17 +10,19 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from presencedb.client.cluster.member import MemberConnection
 from presencedb.client.cluster.view import View
 from presencedb.client.failures import not_understood_by_cluster
 from presencedb.client.link import Waiter
-from presencedb.errors import Busy, Error, RequestError, Unavailable
+from presencedb.errors import Busy, ClientClosed, Error, ProtocolError, RequestError, Unavailable
 from presencedb.ids import IdBatch
-from presencedb.limits import AGE_MS_MAX, REPLICAS_MAX, SECOND_MS
-from presencedb.placement import NO_MEMBER, Part, split_reads
+from presencedb.limits import AGE_MS_MAX, LATE_WRITE_MS, REPLICAS_MAX, SECOND_MS
+from presencedb.placement import NO_MEMBER, OwnerTable, Part, split_reads
 
 _NOBODY: Final = "no node that keeps some of these users can be reached"
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 class Write:
@@ -53,57 +56,77 @@ class Write:
 
     def start(self) -> None:
         """Tell every owner. A frame for each rank, so that nobody is counted twice."""
-        view = self._view
-        for rank in range(view.table.depth):
-            self._tell(None, rank, frozenset())
+        table = self._view.live_table
+        for rank in range(table.depth):
+            self._tell(table, rank, None, _NONE, None, counts=rank == 0)
         self._end_one()
 
-    def answered(self, rank: int, result: Any) -> None:
+    def answered(self, question: _Part, result: Any) -> None:
         """An owner has taken its part."""
         if type(result) is not int or result < 0:
-            self._fail(not_understood_by_cluster(self._method))
-        elif rank == 0:
+            question.connection.failures += 1
+            self.failed(question, not_understood_by_cluster(self._method))
+            return
+        if question.word.counts:
             self._count += result
         self._end_one()
 
-    def failed(self, part: Part, rank: int, missing: frozenset[str], error: Error) -> None:
+    def failed(self, question: _Part, error: Error) -> None:
         """An owner has not taken its part, or it is not known whether."""
-        if isinstance(error, RequestError | Busy):
+        if isinstance(error, RequestError | Busy | ClientClosed):
             self._fail(error)
-        elif not self._waiter.done():
-            self._tell(part.positions, 0, missing, counts=rank == 0)
+        else:
+            missing = question.word.missing | {question.connection.member.id}
+            reason = error if isinstance(error, ProtocolError) else None
+            self._tell(self._view.live_table, 0, question.part.positions, missing, reason, counts=question.word.counts)
         self._end_one()
+
+    def params(self, question: _Part) -> tuple[Any, ...]:
+        """What is sent of a part in this moment."""
+        options: dict[str, Any] = {}
+        elapsed_ms = (self._now_s() - self._began_s) * SECOND_MS
+        if elapsed_ms >= LATE_WRITE_MS or question.word.missing:
+            age_ms = self._options.get("age_ms", 0) + ceil(elapsed_ms)  # older rather than younger than the truth
+            options["age_ms"] = min(age_ms, AGE_MS_MAX)
+        if question.word.missed:
+            options["missed"] = question.word.missed
+        # Most of the time it is the same map for many frames.
+        options = {**question.options, **self._options, **options} if options or self._options else question.options
+        return (question.part.ids, options) if options else (question.part.ids,)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _tell(self, positions: array[int] | None, rank: int, missing: frozenset[str], *, counts: bool = True) -> None:
+    def _tell(
+        self,
+        table: OwnerTable,
+        rank: int,
+        positions: array[int] | None,
+        missing: frozenset[str],
+        reason: Error | None,
+        *,
+        counts: bool,
+    ) -> None:
         """Send, for the positions, a frame to each owner of that rank.
 
         Args:
+            table: the owners that are up.
             missing: the members that have failed in this write.
+            reason: why the write fails where an id has no owner; None: nobody is there.
         """
         view = self._view
-        topology = view.topology
-        options = {**self._options, "epoch": topology.epoch}
-        if missing:
-            options["age_ms"] = self._age_ms()
-        missed = sorted({*view.missed, *missing})[:REPLICAS_MAX]
-        if missed:
-            options["missed"] = missed
-        parts = split_reads(self._batch, topology.seed, view.table, rank, positions, mask=view.mask_without(missing))
-        for part in parts:
-            if part.member != NO_MEMBER:
-                connection = view.members[part.member]
+        mask = view.mask_without(missing) if missing else None
+        missed = sorted({*view.down, *missing}) if missing or view.down else []
+        for part in split_reads(self._batch, view.topology.seed, table, rank, positions, mask=mask):
+            if part.member == NO_MEMBER:
+                if rank == 0:
+                    self._fail(reason or Unavailable(_NOBODY))
+                continue
+            # One frame names so many; where more are down, the same is said again for the rest of them.
+            for start in range(0, len(missed) or 1, REPLICAS_MAX):
                 self._left += 1
-                question = _Part(self, part, rank if counts else -1, missing | {connection.member.id})
-                connection.ask(question, self._method, (part.ids, options), len(part.ids))
-            elif rank == 0:
-                self._fail(Unavailable(_NOBODY))
-
-    def _age_ms(self) -> int:
-        elapsed_ms: int = ceil((self._now_s() - self._began_s) * SECOND_MS)  # older rather than younger than the truth
-        age_ms: int = self._options.get("age_ms", 0)
-        return min(age_ms + elapsed_ms, AGE_MS_MAX)
+                word = _Word(missing, missed[start : start + REPLICAS_MAX], counts and start == 0)
+                question = _Part(self, part, view, word)
+                question.connection.ask(question, self._method, question.params, len(part.ids))
 
     def _end_one(self) -> None:
         self._left -= 1
@@ -115,19 +138,37 @@ class Write:
             self._waiter.set_exception(error)
 
 
+class _Word(NamedTuple):
+    """What goes with a part.
+
+    Attributes:
+        missing: the members that have failed in this write.
+        missed: the members that are named to the owner.
+        counts: whether what it answers is counted.
+    """
+
+    missing: frozenset[str]
+    missed: list[str]
+    counts: bool
+
+
 class _Part:
     """What one owner is told; a `Question`."""
 
-    __slots__ = ("_missing", "_part", "_rank", "_write")
+    __slots__ = ("_write", "connection", "options", "part", "word")
 
-    def __init__(self, write: Write, part: Part, rank: int, missing: frozenset[str]) -> None:
+    def __init__(self, write: Write, part: Part, view: View, word: _Word) -> None:
         self._write = write
-        self._part = part
-        self._rank = rank
-        self._missing = missing
+        self.part = part
+        self.connection: MemberConnection = view.members[part.member]
+        self.options = view.options[part.member]
+        self.word = word
+
+    def params(self) -> tuple[Any, ...]:
+        return self._write.params(self)
 
     def answered(self, result: Any) -> None:
-        self._write.answered(self._rank, result)
+        self._write.answered(self, result)
 
     def failed(self, error: Error) -> None:
-        self._write.failed(self._part, self._rank, self._missing, error)
+        self._write.failed(self, error)

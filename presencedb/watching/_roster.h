@@ -66,7 +66,6 @@ static inline void roster_remove(struct roster *roster, struct memory *memory, u
         roster->size--;
     }
     roster->open = number < roster->open ? number : roster->open;
-    roster->open = roster->size < roster->open ? roster->size : roster->open;
     if (roster->size == 0 || roster->size < roster->capacity / 2) {
         roster->watchers = (struct watcher *)roster_resize(roster, memory, roster->size, memory_shrink);
         roster->capacity = roster->size;

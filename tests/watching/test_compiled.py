@@ -224,6 +224,18 @@ def test_it_rewinds_as_its_twin(
     assert compiled == python
 
 
+def test_a_crowd_is_rewound_as_by_its_twin() -> None:
+    """So many ids that they stand in one another's way, each with two changes, of which the first counts."""
+    first = [Transition(user_id, True, 1, Reason.HEARTBEAT) for user_id in POPULATION]
+    second = [Transition(user_id, False, 2, Reason.TIMEOUT) for user_id in reversed(POPULATION)]
+    told = [Transitions.of(first[::2]), Transitions.of(second), Transitions.of(first[1::2])]
+    compiled, python = bytearray(len(POPULATION)), bytearray(len(POPULATION))
+    _index.rewind(IdBatch([*POPULATION]), compiled, told, 100)
+    index_python.rewind(IdBatch([*POPULATION]), python, told, 100)
+    assert compiled == python
+    assert {*compiled} == {Status.OFFLINE, Status.ONLINE}
+
+
 def test_ids_that_look_alike_are_told_apart() -> None:
     everybody = alike()
     assert len({name_of(user_id) for user_id in everybody}) == 1

@@ -256,7 +256,7 @@ class Account:
         told = self.told.get(user_id, UNTOLD)
         states = run.states(user_id, place.at)
         if self._watches or told in (True, None):
-            return told in states
+            return told is UNTOLD or told in states
         # A follow says nothing of those who were not told as online and are unknown. And whoever of them is online, but
         # leaves before that was found out, is told as offline all the same.
         return False in states or run.beginning is Beginning.UNKNOWN or run.event(user_id, place.at) is not None

@@ -11,7 +11,17 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from presencedb.ids import IdBatch
-from presencedb.placement import Member, OwnerTable, Part, Topology, merge_statuses, split_reads, split_writes
+from presencedb.placement import (
+    ALL_SLOTS,
+    Member,
+    OwnerTable,
+    Part,
+    Topology,
+    merge_statuses,
+    positions_outside,
+    split_reads,
+    split_writes,
+)
 from presencedb.states import Status
 
 SEED: Final = 7
@@ -60,6 +70,13 @@ def merge(into: bytearray, answered: list[tuple[array[int], bytes]]) -> None:
 def test_split_reads(benchmark: BenchmarkFixture, case: Case) -> None:
     """With the hashing of the ids."""
     measure(benchmark, case.size, split_reads, setup=lambda: ((case.batch(), SEED, case.table), {}))
+
+
+def test_all_ids_are_owned(benchmark: BenchmarkFixture, case: Case) -> None:
+    """What a member of a cluster looks at in each request, of ids that are hashed: it needs them hashed anyway."""
+    batch, everything = case.batch(), ALL_SLOTS.to_bitmap()
+    positions_outside(batch, SEED, everything)
+    measure(benchmark, case.size, positions_outside, setup=lambda: ((batch, SEED, everything), {}))
 
 
 def test_split_writes(benchmark: BenchmarkFixture, case: Case) -> None:

@@ -7,7 +7,15 @@ from presencedb.placement.members import Member
 from presencedb.placement.merge import merge_counts
 from presencedb.placement.owners import OwnerTable
 from presencedb.placement.ranks import NO_MEMBER
-from presencedb.placement.ring import IMPLEMENTATION, merge_statuses, merge_times, split_reads, split_writes
+from presencedb.placement.ring import (
+    IMPLEMENTATION,
+    merge_statuses,
+    merge_times,
+    positions_outside,
+    slots_of,
+    split_reads,
+    split_writes,
+)
 from presencedb.placement.slots import ALL_SLOTS, NO_SLOTS, SlotSet
 from presencedb.placement.split import Part
 from presencedb.placement.topology import Difference, Topology, difference
@@ -27,6 +35,8 @@ __all__ = [
     "merge_counts",
     "merge_statuses",
     "merge_times",
+    "positions_outside",
+    "slots_of",
     "split_reads",
     "split_writes",
 ]

@@ -65,6 +65,9 @@ cdef extern from "presencedb/placement/_split.h" nogil:
     int split_by_first(split *split, const owners *owners, const ids *ids, const uint32_t *positions, size_t count,
                        size_t rank)
     int split_by_all(split *split, const owners *owners, const ids *ids)
+    size_t count_outside(const ids *ids, const uint8_t *bitmap)
+    void list_outside(uint32_t *positions, const ids *ids, const uint8_t *bitmap)
+    void mark_slots(uint8_t *bitmap, const ids *ids)
 
 
 cdef extern from "presencedb/placement/_merge.h" nogil:
@@ -214,6 +217,31 @@ def split_writes(IdBatch batch not None, uint64_t seed, table, *, bytes mask=Non
         return parts_of(batch, &made, result, look.member_count, True)
     finally:
         split_free(&made)
+
+
+def positions_outside(IdBatch batch not None, uint64_t seed, bytes bitmap not None):
+    """`split.positions_outside`."""
+    cdef const uint8_t *slots = <const uint8_t *>PyBytes_AS_STRING(bitmap)
+    cdef array.array positions
+    cdef size_t count
+    if PyBytes_GET_SIZE(bitmap) != SLOT_SET_BYTES:
+        raise ValueError(f"a bitmap of slots has {SLOT_SET_BYTES} bytes, not {len(bitmap)}")
+    hash_ids(batch, seed)
+    count = count_outside(&batch.c, slots)
+    if count == 0:
+        return None
+    positions = array.clone(POSITIONS, <Py_ssize_t>count, False)
+    list_outside(positions.data.as_uints, &batch.c, slots)
+    return positions
+
+
+def slots_of(IdBatch batch not None, uint64_t seed):
+    """`split.slots_of`."""
+    cdef bytes bitmap = PyBytes_FromStringAndSize(NULL, SLOT_SET_BYTES)
+    memset(PyBytes_AS_STRING(bitmap), 0, SLOT_SET_BYTES)
+    hash_ids(batch, seed)
+    mark_slots(<uint8_t *>PyBytes_AS_STRING(bitmap), &batch.c)
+    return bitmap
 
 
 cdef owners owners_in(table, bytes mask) except *:

@@ -6,6 +6,7 @@
 #ifndef PRESENCEDB_SPLIT_H
 #define PRESENCEDB_SPLIT_H
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "presencedb/ids/_ids.h"
@@ -135,6 +136,37 @@ static inline int split_by_all(struct split *split, const struct owners *owners,
     }
     split_rewind(split, part_count);
     return SPLIT_OK;
+}
+
+static inline bool is_in_slots(const uint8_t *bitmap, struct bits128 hash) {
+    const unsigned slot = (unsigned)(hash.high >> (64 - SLOT_BITS));
+    return bitmap[slot / 8] >> slot % 8 & 1;
+}
+
+/* How many ids lie outside of these slots. The ids are hashed. */
+static inline size_t count_outside(const struct ids *ids, const uint8_t *bitmap) {
+    size_t count = 0;
+    for (size_t i = 0; i < ids->count; i++) {
+        count += !is_in_slots(bitmap, ids->hashes[i]);
+    }
+    return count;
+}
+
+/* Which ones. */
+static inline void list_outside(uint32_t *positions, const struct ids *ids, const uint8_t *bitmap) {
+    for (size_t i = 0; i < ids->count; i++) {
+        if (!is_in_slots(bitmap, ids->hashes[i])) {
+            *positions++ = (uint32_t)i;
+        }
+    }
+}
+
+/* Marks the slots of the ids. They are hashed. */
+static inline void mark_slots(uint8_t *bitmap, const struct ids *ids) {
+    for (size_t i = 0; i < ids->count; i++) {
+        const unsigned slot = (unsigned)(ids->hashes[i].high >> (64 - SLOT_BITS));
+        bitmap[slot / 8] |= (uint8_t)(1U << slot % 8);
+    }
 }
 
 #endif

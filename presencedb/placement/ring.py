@@ -23,5 +23,7 @@ join_owners = ranks.join_owners if compiled is None else compiled.join_owners
 owner_bitmaps = ranks.owner_bitmaps if compiled is None else compiled.owner_bitmaps
 split_reads = split.split_reads if compiled is None else compiled.split_reads
 split_writes = split.split_writes if compiled is None else compiled.split_writes
+positions_outside = split.positions_outside if compiled is None else compiled.positions_outside
+slots_of = split.slots_of if compiled is None else compiled.slots_of
 merge_statuses = merge.merge_statuses if compiled is None else compiled.merge_statuses
 merge_times = merge.merge_times if compiled is None else compiled.merge_times

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from presencedb.ids import Hasher, IdBatch
 from presencedb.placement.ranks import NO_MEMBER
+from presencedb.placement.slots import SlotSet
 
 if TYPE_CHECKING:
     from presencedb.placement.owners import OwnerTable
@@ -77,6 +78,32 @@ def split_writes(batch: IdBatch, seed: int, table: OwnerTable, *, mask: bytes | 
         for member in owners or (NO_MEMBER,):
             places.setdefault(member, []).append(position)
     return _parts(batch, places, whole=True)
+
+
+def positions_outside(batch: IdBatch, seed: int, bitmap: bytes) -> array[int] | None:
+    """Which ids of a batch lie outside of some slots (type code 'I'); None: none of them, as a member of a cluster expects.
+
+    Args:
+        seed: of the hash of the cluster, 64 bits.
+        bitmap: of the slots, as `SlotSet.to_bitmap` gives it.
+
+    Raises:
+        ValueError: the bitmap has not 2048 bytes.
+    """
+    slots = SlotSet.of_bitmap(bitmap)
+    place = Hasher(seed).place
+    outside = array("I", [position for position, user_id in enumerate(batch) if place(user_id).slot not in slots])
+    return outside or None
+
+
+def slots_of(batch: IdBatch, seed: int) -> bytes:
+    """The slots of the ids of a batch, as a bitmap that `SlotSet.of_bitmap` takes.
+
+    Args:
+        seed: of the hash of the cluster, 64 bits.
+    """
+    place = Hasher(seed).place
+    return SlotSet(place(user_id).slot for user_id in batch).to_bitmap()
 
 
 def _check(table: OwnerTable, rank: int, mask: bytes | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from presencedb.ids import IdBatch
 from presencedb.implementation import compiled_module
 from presencedb.placement import Member, OwnerTable, Part, Topology, merge, ranks, split
 
@@ -23,6 +24,8 @@ class Ring:
     owner_bitmaps: Callable[[bytes, int, int], bytes]
     split_reads: Callable[..., list[Part]]
     split_writes: Callable[..., list[Part]]
+    positions_outside: Callable[[IdBatch, int, bytes], array[int] | None]
+    slots_of: Callable[[IdBatch, int], bytes]
     merge_statuses: Callable[[bytearray, array[int], bytes], array[int]]
     merge_times: Callable[[array[int], array[int], array[int]], None]
 
@@ -34,6 +37,8 @@ PYTHON_RING: Final = Ring(
     ranks.owner_bitmaps,
     split.split_reads,
     split.split_writes,
+    split.positions_outside,
+    split.slots_of,
     merge.merge_statuses,
     merge.merge_times,
 )
@@ -48,6 +53,8 @@ if _compiled is not None:
         _compiled.owner_bitmaps,
         _compiled.split_reads,
         _compiled.split_writes,
+        _compiled.positions_outside,
+        _compiled.slots_of,
         _compiled.merge_statuses,
         _compiled.merge_times,
     )

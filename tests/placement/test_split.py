@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from presencedb.ids import Hasher, Id, IdBatch
 from presencedb.limits import SLOT_COUNT
-from presencedb.placement import NO_MEMBER, OwnerTable, Part
+from presencedb.placement import ALL_SLOTS, NO_MEMBER, NO_SLOTS, OwnerTable, Part, SlotSet
 from presencedb.states import Status
 from tests.placement.implementations import RINGS, SEED, Ring, tables
 from tests.support import strategies
@@ -183,3 +183,35 @@ def test_compiled_code_never_follows_a_table_that_makes_no_sense(cells: array[in
     table.cells = table.cells[:-2]
     with pytest.raises(ValueError, match="a table of 2 ranks has 32768 cells, not 32767"):
         ring.split_reads(IdBatch([1]), SEED, table)
+
+
+@given(name=NAMES, ids=BATCHES, slots=st.sets(st.integers(0, SLOT_COUNT - 1), max_size=20), data=st.data())
+def test_ids_outside_of_some_slots(name: str, ids: list[Id], slots: set[int], data: st.DataObject) -> None:
+    place = Hasher(SEED).place
+    if ids:
+        slots |= {place(user_id).slot for user_id in data.draw(st.lists(st.sampled_from(ids)))}
+    found = RINGS[name].positions_outside(IdBatch(ids), SEED, SlotSet(slots).to_bitmap())
+    wanted = [position for position, user_id in enumerate(ids) if place(user_id).slot not in slots]
+    assert wanted == ([] if found is None else found.tolist())
+    assert found is None or (found.typecode == "I" and len(found) > 0)
+
+
+def test_a_batch_that_lies_inside_or_outside_as_a_whole(ring: Ring) -> None:
+    batch = IdBatch([1, "alice", 2**40, 1])
+    assert ring.positions_outside(batch, SEED, ALL_SLOTS.to_bitmap()) is None
+    outside = ring.positions_outside(batch, SEED, NO_SLOTS.to_bitmap())
+    assert outside is not None
+    assert outside.tolist() == [0, 1, 2, 3]
+    assert ring.positions_outside(IdBatch([]), SEED, NO_SLOTS.to_bitmap()) is None
+
+
+@given(name=NAMES, ids=BATCHES)
+def test_the_slots_of_a_batch(name: str, ids: list[Id]) -> None:
+    place = Hasher(SEED).place
+    assert set(SlotSet.of_bitmap(RINGS[name].slots_of(IdBatch(ids), SEED))) == {place(user_id).slot for user_id in ids}
+
+
+@pytest.mark.parametrize("size", [0, 2047, 2049])
+def test_a_bitmap_of_another_size_is_refused(ring: Ring, size: int) -> None:
+    with pytest.raises(ValueError, match=f"a bitmap of slots has 2048 bytes, not {size}"):
+        ring.positions_outside(IdBatch([1]), SEED, b"\xff" * size)

@@ -16,9 +16,9 @@ from tests.processes.restarting import RestartingServer
 from tests.support.waiting import wait_until, wait_until_async
 
 WARM_UP: Final = 24
-CYCLES: Final = 120
+CYCLES: Final = 80
 CYCLES_HEAVY: Final = 10_000
-RESTARTS: Final = 2
+RESTARTS: Final = 1
 CUT_EVERY: Final = 4
 CANCEL_EVERY: Final = 3
 CANCEL_STEPS_MAX: Final = 120

@@ -47,6 +47,14 @@ MEMBER_SLOTS_MS: Final = 1_000
 """How often an observer asks a member which slots it is synced in."""
 TOPOLOGY_POLL_MS: Final = 5_000
 """How often an observer that has no file of members asks one of them whether there is a newer topology."""
+PEER_POLL_MS: Final = 250
+"""How often a member asks each other owner of its slots what it has missed."""
+PULL_COUNT_MAX: Final = 10_000
+"""Registers of one page of a pull: some milliseconds of work at both ends."""
+AGREEMENT_SLOTS: Final = 256
+"""Slots about whose users one question is asked."""
+AGREEMENT_IDS_MAX: Final = 50_000
+"""Users asked about in a tick at the owners of one set of slots, and one question more."""
 WEIGHT_DEFAULT: Final = 100
 WEIGHT_MAX: Final = 1000
 """Ten bits, so that a logarithm of 54 bits times a weight fits 64."""

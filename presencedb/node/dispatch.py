@@ -51,6 +51,8 @@ class Dispatcher:
             if context.stopping:
                 raise Unavailable("the server is shutting down")
             context.doorkeeper.check(connection, request)
+            if context.cluster is not None:
+                context.cluster.look()
             HANDLERS[command.name](context, connection, request)
         except Error as error:
             connection.fail(request, error)

@@ -164,12 +164,12 @@ class _Parts:
         seed = _seed_of(settings)
         run = secrets.token_hex(_RUN_BYTES)
         self._engine = _make_engine(settings, scale, seed)
-        self._warm_until_tick = TICK_ORIGIN + scale.ticks(settings.ttl_ms) if settings.warm_up else None
+        self._warm_until_tick = _warm_until_tick(settings, scale)
         self.ticker = Ticker(self._engine, clock, scale, self.hub, self._each_tick)
         self._wall_time = WallTime(clock, settings.tick_ms, TICK_ORIGIN, self.ticker.start_ns)
         self._feed = Feed(self._engine, self._wall_time, run, scale.ticks(FEED_LINGER_MS))
         self._subscribers = Subscribers(self._engine, self._feed, seed, scale.ticks(SLOW_READER_MS), self.hub.loop.call_soon)
-        self.cluster = _make_role(settings, run, self._engine, self.ticker, scale)
+        self.cluster = self._make_role(settings, run, scale)
         counters = Counters()
         doorkeeper = Doorkeeper(settings.credentials)
         information = Information(
@@ -209,8 +209,24 @@ class _Parts:
             await self.listener.listen_unix(settings.unix_path)
             self.context.address = self.context.address or f"unix:{settings.unix_path}"
 
+    def _make_role(self, settings: NodeSettings, run: str, scale: TickScale) -> ClusterRole | None:
+        if settings.cluster is None:
+            return None
+        return ClusterRole(
+            settings.cluster,
+            settings.node_id,
+            run,
+            engine=self._engine,
+            ticker=self.ticker,
+            scale=scale,
+            # What happened while it was unknown was told nobody: who reads the feed reads the state anew.
+            on_synced=self._subscribers.cut,
+        )
+
     def _each_tick(self, tick: int) -> None:
         self._wall_time.observe()
+        if self.cluster is not None:
+            self.cluster.step(tick)
         if self._warm_until_tick is not None and tick > self._warm_until_tick:
             self._warm_until_tick = None
             self._engine.set_synced(range(SLOT_COUNT), synced=True)
@@ -230,10 +246,9 @@ def _seed_of(settings: NodeSettings) -> int:
     return secrets.randbits(_SEED_BITS) if settings.seed is None else settings.seed
 
 
-def _make_role(settings: NodeSettings, run: str, engine: Engine, ticker: Ticker, scale: TickScale) -> ClusterRole | None:
-    if settings.cluster is None:
-        return None
-    return ClusterRole(settings.cluster, settings.node_id, run, engine=engine, ticker=ticker, scale=scale)
+def _warm_until_tick(settings: NodeSettings, scale: TickScale) -> int | None:
+    """When a node that stands alone has heard of everybody; a member of a cluster has its own way to tell."""
+    return TICK_ORIGIN + scale.ticks(settings.ttl_ms) if settings.warm_up and settings.cluster is None else None
 
 
 def _make_engine(settings: NodeSettings, scale: TickScale, seed: int) -> Engine:
@@ -241,6 +256,6 @@ def _make_engine(settings: NodeSettings, scale: TickScale, seed: int) -> Engine:
         ttl_ticks=scale.ticks(settings.ttl_ms),
         retention_ticks=None if settings.retention_ms is None else scale.ticks(settings.retention_ms),
         seed=seed,
-        synced=not settings.warm_up,
+        synced=not settings.warm_up and settings.cluster is None,
     )
     return create_engine(config, tick=TICK_ORIGIN)

@@ -66,6 +66,16 @@ class Ticker:
         return min(max(tick, self._last_tick), TICK_MAX)
 
     @property
+    def tick_ms(self) -> int:
+        """How long a tick is."""
+        return self._scale.tick_ms
+
+    @property
+    def phase_ms(self) -> int:
+        """How long ago the tick of this moment began."""
+        return (self._clock.monotonic_ns() - self.start_ns) % self._tick_ns // NS_PER_MS
+
+    @property
     def age_ms(self) -> int:
         """How long ago, by the loop's time, the engine was last brought to a new tick."""
         return int((self._hub.loop.time() - self._moved_at_s) * SECOND_MS)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
 from presencedb.engine import Engine
-from presencedb.errors import Unavailable
-from presencedb.ids import IdBatch
+from presencedb.ids import Id, IdBatch
+from presencedb.limits import STALL_TICKS
+from presencedb.node.cluster.agreement import Agreement
+from presencedb.node.cluster.copies import ages_to_send_ms
+from presencedb.node.cluster.founding import Founding
+from presencedb.node.cluster.owed import Owed
 from presencedb.node.cluster.peers import Peers
 from presencedb.node.cluster.settings import ClusterSettings
+from presencedb.node.cluster.sync import Sync
+from presencedb.node.scan_cursor import scan_cursor, scan_position
 from presencedb.node.tick_scale import TickScale
 from presencedb.node.ticker import Ticker
-from presencedb.placement import NO_SLOTS, OwnerTable, SlotSet, Topology
+from presencedb.placement import ALL_SLOTS, NO_SLOTS, OwnerTable, SlotSet, Topology
 
 
 class ClusterRole:
@@ -22,22 +29,44 @@ class ClusterRole:
         topology: the members, as this node knows them.
         table: who owns what.
         own: the slots that this node owns.
-        synced: those of them for which it knows who is offline.
     """
 
     def __init__(
-        self, settings: ClusterSettings, own_id: str, run: str, *, engine: Engine, ticker: Ticker, scale: TickScale
+        self,
+        settings: ClusterSettings,
+        own_id: str,
+        run: str,
+        *,
+        engine: Engine,
+        ticker: Ticker,
+        scale: TickScale,
+        on_synced: Callable[[], None],
     ) -> None:
+        """Begin as a member that knows nothing yet.
+
+        Args:
+            run: names this start.
+            on_synced: called after slots have become synced.
+
+        Raises:
+            ConfigError: the data directory is another's.
+        """
         jitter = settings.dialling.settings.random or Random()  # noqa: S311 - nothing secret depends on it
         self.peers = Peers(own_id, settings.dialling, jitter)
-        self.synced: SlotSet = NO_SLOTS
+        self.owed = Owed()
+        self._known: list[str] = []
         self._settings = settings
         self._own_id = own_id
         self._run = run
         self._engine = engine
         self._ticker = ticker
-        self._scale = scale
+        founding = Founding(settings.data_dir, settings.name, own_id)
+        self.sync = Sync(own_id, founding, self.peers, engine=engine, ticker=ticker, scale=scale, on_synced=on_synced)
+        self.agreement = Agreement(engine, ticker, self.peers, self._others_of)
+        self._last_tick = ticker.now()
+        self._paused_at_tick = -1
         self._go_by(settings.topology)
+        self.peers.on_change = lambda _connection: self.sync.hurry()
 
     def start(self) -> None:
         """Connect to the others."""
@@ -55,21 +84,59 @@ class ClusterRole:
         self.peers.update(topology)
         return True
 
+    def look(self) -> None:
+        """Before anything is answered: see whether this node was away, for then it knows less than it did."""
+        jump_ticks = self._ticker.now() - self._last_tick
+        if jump_ticks > STALL_TICKS and self._paused_at_tick != self._last_tick:
+            self._paused_at_tick = self._last_tick
+            self.sync.pause(jump_ticks)
+
+    def step(self, tick: int) -> None:
+        """After the engine has advanced to this tick."""
+        self.look()
+        self._last_tick = tick
+        self.sync.step(tick)
+        self.agreement.step(tick)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it knows all that it is asked about."""
+        return self.sync.all_synced
+
     def slots(self) -> dict[str, Any]:
         """The answer to `slots`."""
-        return {"epoch": self.topology.epoch, "run": self._run, "synced": self.synced.to_wire()}
+        return {
+            "epoch": self.topology.epoch,
+            "run": self._run,
+            "synced": self.sync.synced.to_wire(),
+            "first_start": self.sync.is_first_start,
+        }
 
     def ages(self, ids: IdBatch) -> tuple[list[int | None], list[bool]]:
-        """The answer to `ages`."""
-        raise Unavailable(f"no ages of {len(ids)} users are told yet")
+        """The answer to `ages`: of each id the age in milliseconds, or None, and whether it is a sign-off."""
+        copies = self._engine.export(ids, self._ticker.now())
+        ages_ms = ages_to_send_ms(copies, self._ticker)
+        found = {
+            user_id: (age_ms, signed_off != 0)
+            for user_id, age_ms, signed_off in zip(copies.ids, ages_ms, copies.signed_off, strict=True)
+        }
+        answers = [found.get(user_id, (None, False)) for user_id in ids]
+        return [age_ms for age_ms, _ in answers], [signed_off for _, signed_off in answers]
 
-    def pages_out(self, cursor: str | None, limit: int, slots: tuple[int, ...] | None) -> tuple[Any, ...]:
-        """The answer to `pages_out`."""
-        raise Unavailable(f"no page of {limit} from {cursor} of {slots} is given yet")
+    def pages_out(
+        self, cursor: str | None, limit: int, slots: tuple[int, ...] | None
+    ) -> tuple[str | None, list[Id], list[int], list[bool]]:
+        """The answer to `pages_out`: what is here of these slots, synced or not; who asks knows for which it is all."""
+        wanted = ALL_SLOTS if slots is None else slots
+        position, copies = self._engine.export_slots(
+            wanted, self._ticker.now(), count_max=limit, cursor=scan_position(cursor)
+        )
+        signed_off = [mark != 0 for mark in copies.signed_off]
+        return scan_cursor(position), list(copies.ids), ages_to_send_ms(copies, self._ticker), signed_off
 
     def missed(self, member_id: str, pulled: tuple[int, ...] | None) -> list[list[int]]:
         """The answer to `missed`."""
-        raise Unavailable(f"{member_id} is told of nothing yet, {pulled} or not")
+        return self.owed.answer(member_id, NO_SLOTS if pulled is None else SlotSet(pulled)).to_wire()
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -77,4 +144,14 @@ class ClusterRole:
         self.topology = topology
         self.table: OwnerTable = topology.owners
         ids = [member.id for member in self.table.members]
-        self.own = self.table.slots_by_member[ids.index(self._own_id)] if self._own_id in ids else NO_SLOTS
+        by_id = dict(zip(ids, self.table.slots_by_member, strict=True))
+        self.own = by_id.pop(self._own_id, NO_SLOTS)
+        shared_with = {member_id: slots & self.own for member_id, slots in by_id.items()}
+        self.sync.own(self.own, {member_id: slots for member_id, slots in shared_with.items() if len(slots)})
+        for member_id in set(self._known) - set(ids):
+            self.owed.forget(member_id)
+        self._known = ids
+
+    def _others_of(self, slot: int) -> tuple[str, ...]:
+        members = self.table.members
+        return tuple(members[owner].id for owner in self.table.of_slot(slot) if members[owner].id != self._own_id)

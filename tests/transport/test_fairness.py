@@ -69,7 +69,7 @@ async def test_a_question_waits_for_a_bounded_number_of_ids_of_others(frame_ids:
             for sock in (modest, *flooders):
                 await loop.sock_sendall(sock, QUESTION)
                 await loop.sock_recv(sock, SMALL_INPUT_BYTES)
-            data = frame * max(1, 200_000 // len(frame))
+            data = frame * max(1, 100_000 // len(frame))
             fill(flooders, data)
             for _ in range(10):
                 before = service.ids

@@ -19,7 +19,7 @@ def command_of(plan: Plan, arguments: argparse.Namespace) -> str:
     """What replays a story."""
     parts = [f"python -m tests.simulation {plan.seed}"]
     parts += [f"--{name} {value}" for name in ("nodes", "replicas") if (value := getattr(arguments, name)) is not None]
-    parts += ["--alone"] if arguments.alone else []
+    parts += [f"--{name}" for name in ("alone", "storm") if getattr(arguments, name)]
     return " ".join(parts)
 
 
@@ -57,6 +57,7 @@ def main() -> int:
     parser.add_argument("--nodes", type=int)
     parser.add_argument("--replicas", type=int)
     parser.add_argument("--alone", action="store_true", help="nodes that do not know of each other")
+    parser.add_argument("--storm", action="store_true", help="several accidents at a time")
     parser.add_argument("--smallest", action="store_true", help="leave out what is not needed to fail")
     parser.add_argument("-v", "--verbose", action="store_true", help="tell the story")
     arguments = parser.parse_args()
@@ -65,7 +66,13 @@ def main() -> int:
     for seed in range(int(first), int(end)):
         if arguments.seconds and time.monotonic() - began_s > arguments.seconds:
             break
-        plan = make_plan(seed, nodes=arguments.nodes, replicas=arguments.replicas, members=not arguments.alone)
+        plan = make_plan(
+            seed,
+            nodes=arguments.nodes,
+            replicas=arguments.replicas,
+            members=not arguments.alone,
+            storm=arguments.storm,
+        )
         if arguments.verbose and not arguments.smallest:
             print(describe(plan))
         outcome = play(plan, tell=print if arguments.verbose and not arguments.smallest else None)

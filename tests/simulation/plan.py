@@ -94,13 +94,16 @@ class Plan:
     end_ms: int
 
 
-def make_plan(seed: int, *, nodes: int | None = None, replicas: int | None = None, members: bool = True) -> Plan:
+def make_plan(
+    seed: int, *, nodes: int | None = None, replicas: int | None = None, members: bool = True, storm: bool = False
+) -> Plan:
     """The story of a seed.
 
     Args:
         nodes: how many; None: as the seed says.
         replicas: R; None: as the seed says.
         members: whether the nodes know of each other.
+        storm: several accidents at a time; else each begins when the cluster has got over the one before.
     """
     random = Random(seed)
     node_count = nodes or random.choice((1, 2, 3, 3, 4))
@@ -113,7 +116,7 @@ def make_plan(seed: int, *, nodes: int | None = None, replicas: int | None = Non
         tick_ms=random.choice((50, 100)),
         members=members,
     )
-    accidents = _draw_accidents(random, shape)
+    accidents = _draw_storm(random, shape) if storm else _draw_accidents(random, shape)
     healed_ms = max((accident.end_ms for accident in accidents), default=BEGIN_MS) + _REST_MS
     end_ms = healed_ms + shape.ttl_ms + max(KNOWN_MS + (shape.ttl_ms if shape.replicas == 1 else 0), LATE_MS) + _REST_MS
     users = tuple(_draw_user(random, shape, number + 1, healed_ms) for number in range(USERS))
@@ -133,6 +136,16 @@ def _draw_accidents(random: Random, shape: Shape) -> tuple[Accident, ...]:
         accident = _draw_accident(random, shape, begin_ms)
         accidents.append(accident)
         begin_ms = accident.end_ms + known_again_ms(shape)
+    return tuple(accidents)
+
+
+def _draw_storm(random: Random, shape: Shape) -> tuple[Accident, ...]:
+    """Several at a time, of which no two happen to the same process or link."""
+    accidents: list[Accident] = []
+    for _ in range(random.randrange(3, 7)):
+        accident = _draw_accident(random, shape, BEGIN_MS + random.randrange(0, 3 * shape.ttl_ms))
+        if all(accident.names != other.names for other in accidents):
+            accidents.append(accident)
     return tuple(accidents)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -67,7 +68,7 @@ class Story:
     _digest: Any = field(default_factory=hashlib.sha256)
     _shown: dict[tuple[str, int], bool | None] = field(default_factory=dict)
     _away: dict[str, tuple[int, int]] = field(default_factory=dict)
-    _wrong: int = 0
+    _wrong: list[Accident] = field(default_factory=list)
     _askers: dict[str, Awaitable[Asker]] = field(default_factory=dict)
 
     def play(self) -> None:
@@ -104,26 +105,36 @@ class Story:
         found = []
         for accident in self.plan.accidents:
             begin, end = self._effects(accident)
-            found.append(_Happening(accident.begin_ms, f"*** {accident}", lambda begin=begin: self._begin(begin)))  # type: ignore[misc]
+            found.append(_Happening(accident.begin_ms, f"*** {accident}", partial(self._begin, accident, begin)))
             if end is not None:
-                found.append(_Happening(accident.end_ms, f"*** over: {accident}", lambda end=end: self._end(end)))  # type: ignore[misc]
+                found.append(_Happening(accident.end_ms, f"*** over: {accident}", partial(self._end, accident, end)))
         return found
 
-    def _begin(self, do: Callable[[], None]) -> None:
-        self._wrong += 1
-        self.judge.disturbed()
+    def _begin(self, accident: Accident, do: Callable[[], None]) -> None:
         do()
+        if accident.kind is not Kind.CLOCK:
+            self._wrong.append(accident)
+        self._judge_calm()
 
-    def _end(self, do: Callable[[], None]) -> None:
+    def _end(self, accident: Accident, do: Callable[[], None]) -> None:
         do()
-        self._wrong -= 1
-        if self._wrong == 0:
+        self._wrong.remove(accident)
+        self._judge_calm()
+
+    def _judge_calm(self) -> None:
+        """With some killed it is as calm as with all of them, once it is found out."""
+        shape = self.plan.shape
+        killed = [accident.names[0] for accident in self._wrong if accident.kind is Kind.KILL]
+        routers = sum(name in shape.router_names for name in killed)
+        if len(killed) == len(self._wrong) and routers < shape.routers and len(killed) - routers < shape.replicas:
             self.judge.calm()
+        else:
+            self.judge.disturbed()
 
     def _effects(self, accident: Accident) -> tuple[Callable[[], None], Callable[[], None] | None]:
         names = accident.names
         if accident.kind is Kind.KILL:
-            return (lambda: self._kill(names[0])), (lambda: self._restart(names[0]))
+            return (lambda: self.cluster.kill(names[0])), (lambda: self._restart(names[0]))
         if accident.kind is Kind.PAUSE:
             return (lambda: self._pause(names[0])), (lambda: self._resume(names[0]))
         if accident.kind is Kind.CLOCK:
@@ -143,12 +154,6 @@ class Story:
 
         return begin, end
 
-    def _kill(self, name: str) -> None:
-        self.cluster.kill(name)
-        shape = self.plan.shape
-        if shape.routers > 1 if name in shape.router_names else shape.replicas > 1:
-            self.judge.calm()  # as calm as with all of them, once it is found out
-
     def _restart(self, name: str) -> None:
         if name in self.plan.shape.router_names:
             self.cluster.start_router(name)
@@ -166,8 +171,6 @@ class Story:
 
     def _set_clock(self, name: str, skew_ms: int) -> None:
         self.cluster.running[name].clock.wall_skew_ms += skew_ms
-        self._wrong -= 1
-        self.judge.calm()
 
     # --- who lives in it ---------------------------------------------------------------------------------------------
 

@@ -47,6 +47,8 @@ MEMBER_SLOTS_MS: Final = 1_000
 """How often an observer asks a member which slots it is synced in."""
 TOPOLOGY_POLL_MS: Final = 5_000
 """How often an observer that has no file of members asks one of them whether there is a newer topology."""
+EPOCH_ASK_MS: Final = 1_000
+"""How often a member that sees a newer epoch asks all others for their topology at most."""
 PEER_POLL_MS: Final = 250
 """How often a member asks each other owner of its slots what it has missed."""
 PULL_COUNT_MAX: Final = 10_000

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from presencedb.engine import IMPLEMENTATION, Engine
+from presencedb.limits import SLOT_COUNT
+from presencedb.node.cluster.role import ClusterRole
 from presencedb.node.counters import Counters
 from presencedb.node.feed import Feed
 from presencedb.node.settings import NodeSettings
@@ -30,6 +32,7 @@ class Information:
     subscribers: Subscribers
     wall_time: WallTime
     counters: Counters
+    cluster: ClusterRole | None
 
     def take(self) -> dict[str, Any]:
         """The map that `info` answers. `protocol/info.py` says what each number means."""
@@ -54,6 +57,7 @@ class Information:
             "lateness_ms": self._lateness_ms(stats.lateness_ticks),
             **self._time(),
             **self._readers(),
+            **self._cluster(),
         }
 
     def _work(self) -> dict[str, Any]:
@@ -94,6 +98,18 @@ class Information:
             "feed_bytes": self.feed.size_bytes,
             "feed_dropped_events": self.feed.dropped_events,
             "feed_gaps": dict(self.feed.gaps),
+        }
+
+    def _cluster(self) -> dict[str, Any]:
+        role = self.cluster
+        if role is None:
+            return {"cluster_epoch": 0, "slots_owned": SLOT_COUNT, "peers_up": 0, "forwarded_writes": 0, "moved_answers": 0}
+        return {
+            "cluster_epoch": role.topology.epoch,
+            "slots_owned": len(role.own),
+            "peers_up": role.peers_up,
+            "forwarded_writes": role.forwarding.ids,
+            "moved_answers": role.ownership.moved_answers,
         }
 
     def _lateness_ms(self, counts: tuple[int, ...]) -> dict[str, int]:

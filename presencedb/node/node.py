@@ -36,6 +36,7 @@ from presencedb.node.subscribers import Subscribers
 from presencedb.node.tick_scale import TickScale
 from presencedb.node.ticker import Ticker
 from presencedb.node.wall_time import WallTime
+from presencedb.placement import Topology
 from presencedb.transport.doorkeeper import Doorkeeper
 from presencedb.transport.hub import Hub
 from presencedb.transport.listener import Listener
@@ -67,15 +68,17 @@ class Node:
             ListenError: an address is taken or not of this machine.
         """
         parts = _Parts(self._settings, self._clock)
+        if parts.cluster is not None:
+            parts.cluster.start()
         try:
             await parts.listen(self._settings)
         except BaseException:
             parts.listener.stop()
+            if parts.cluster is not None:
+                await parts.cluster.stop()
             raise
         self._parts = parts
         parts.ticker.start()
-        if parts.cluster is not None:
-            parts.cluster.start()
         log.info(
             "node started",
             node=self._settings.node_id,
@@ -110,8 +113,11 @@ class Node:
 
     @property
     def ready(self) -> bool:
-        """Whether it serves: it has started, does not stop, and its ticks move."""
-        return self._parts is not None and not self._draining and self.tick_age_ms <= TICK_AGE_MS_MAX
+        """Whether it serves: it has started, does not stop, and its ticks move; a member knows all of its slots besides."""
+        parts = self._parts
+        if parts is None or self._draining or self.tick_age_ms > TICK_AGE_MS_MAX:
+            return False
+        return parts.cluster is None or parts.cluster.ready
 
     @property
     def tick_age_ms(self) -> int:
@@ -135,6 +141,16 @@ class Node:
         task = self._parts.hub.loop.create_task(self._parts.listener.adopt(sock, rights))
         self._adopting.add(task)
         task.add_done_callback(self._adopted)
+
+    def set_topology(self, topology: Topology) -> bool:
+        """Go by these members from now on, if their epoch is newer and they are of the same cluster; returns whether so.
+
+        Raises:
+            RuntimeError: the node is not started, or stands alone.
+        """
+        if self._parts is None or self._parts.cluster is None:
+            raise RuntimeError("the node is no member of a cluster")
+        return self._parts.cluster.update(topology)
 
     def set_credentials(self, credentials: Credentials | None) -> None:
         """Ask for these tokens from now on; None: for none. Connections are judged anew (`Doorkeeper.change`).
@@ -182,6 +198,7 @@ class _Parts:
             subscribers=self._subscribers,
             wall_time=self._wall_time,
             counters=counters,
+            cluster=self.cluster,
         )
         self.context = NodeContext(
             settings=settings,

@@ -60,6 +60,8 @@ class NodeSettings:
             _check("retention", self.retention_ms, self.ttl_ms, RETENTION_MS_MAX)
         if self.seed is not None and not 0 <= self.seed <= _SEED_MAX:
             raise ConfigError(f"seed is between 0 and {_SEED_MAX}, not {self.seed}")
+        if self.cluster is not None and all(member.id != self.node_id for member in self.cluster.topology.members):
+            raise ConfigError(f"the node {self.node_id} is no member of its cluster")
         if self.drain_timeout_ms < 0:
             raise ConfigError(f"drain timeout is not negative, but {self.drain_timeout_ms} ms")
 

@@ -113,6 +113,11 @@ METRICS: Final = _table(
         _gauge("feed_bytes", "Memory of those."),
         _counter("feed_dropped_events", "Changes that left the feed for newer ones."),
         _counter("feed_gaps", "Cursors refused, and readers that lost their place, by reason.", label="reason"),
+        _gauge("cluster_epoch", "Epoch of the topology that this node goes by; 0 where it stands alone."),
+        _gauge("slots_owned", "Slots, of 16384, that this node keeps."),
+        _gauge("peers_up", "Other members of the cluster that answer."),
+        _counter("forwarded_writes", "Ids in writes passed on to other members."),
+        _counter("moved_answers", "Reads answered with the error moved."),
     ]
 )
 """Every number of `info`, by its entry there."""

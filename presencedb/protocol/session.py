@@ -119,6 +119,26 @@ class ServerSession:
         else:
             self._answer(request, request.run.encode_counts(marks))
 
+    def reply_frames(self, request: Request, answers: Sequence[Error | int | bytes]) -> None:
+        """Answer each frame of a run by itself: with an error, a number, or statuses from one `Status` byte each.
+
+        Raises:
+            ValueError: there is not one answer for each frame.
+        """
+        assert request.run is not None
+        frames: list[bytes] = []
+        for (msgid, _), answer in zip(request.run.frames, answers, strict=True):
+            if msgid is None:
+                self.bad_notifications += isinstance(answer, Error)
+            elif isinstance(answer, Error):
+                frames.append(encode_error(msgid, answer))
+            elif isinstance(answer, bytes):
+                frames.append(encode_statuses(msgid, answer))
+            else:
+                frames.append(encode_result(msgid, answer))
+        if frames:
+            self._answer(request, b"".join(frames))
+
     def fail(self, request: Request, error: Error) -> None:
         """Answer a request with an error; count it where it was a notification."""
         msgids = [request.msgid] if request.run is None else request.run.msgids

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import structlog
@@ -126,6 +127,11 @@ class Connection(asyncio.BufferedProtocol):
     def reply_counts(self, request: Request, marks: bytes | bytearray) -> None:
         """Answer a request with how many of its ids are marked with 1, from one byte each."""
         self._session.reply_counts(request, marks)
+        self._answered()
+
+    def reply_frames(self, request: Request, answers: Sequence[Error | int | bytes]) -> None:
+        """Answer each frame of a run by itself: with an error, a number, or statuses from one `Status` byte each."""
+        self._session.reply_frames(request, answers)
         self._answered()
 
     def fail(self, request: Request, error: Error) -> None:

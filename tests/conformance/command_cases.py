@@ -64,6 +64,7 @@ INFO = (
         "feed_dropped_events": COUNT,
         "feed_gaps": COUNTERS,
     }
+    | {"cluster_epoch": 0, "slots_owned": 16_384, "peers_up": 0, "forwarded_writes": 0, "moved_answers": 0}
 )
 
 CASES: tuple[Case, ...] = (

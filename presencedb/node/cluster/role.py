@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from presencedb.client.cluster.member import MemberConnection, MemberState
 from presencedb.engine import Engine
 from presencedb.ids import Id, IdBatch
 from presencedb.limits import STALL_TICKS
 from presencedb.node.cluster.agreement import Agreement
 from presencedb.node.cluster.copies import ages_to_send_ms
+from presencedb.node.cluster.epochs import Epochs
+from presencedb.node.cluster.forwarding import Forwarding
 from presencedb.node.cluster.founding import Founding
 from presencedb.node.cluster.owed import Owed
+from presencedb.node.cluster.ownership import Ownership
 from presencedb.node.cluster.peers import Peers
 from presencedb.node.cluster.settings import ClusterSettings
 from presencedb.node.cluster.sync import Sync
@@ -26,9 +31,9 @@ class ClusterRole:
     """One node as a member.
 
     Attributes:
-        topology: the members, as this node knows them.
         table: who owns what.
         own: the slots that this node owns.
+        ownership: what is done about users whom it does not own, and about owners that a writer has missed.
     """
 
     def __init__(
@@ -54,6 +59,10 @@ class ClusterRole:
         jitter = settings.dialling.settings.random or Random()  # noqa: S311 - nothing secret depends on it
         self.peers = Peers(own_id, settings.dialling, jitter)
         self.owed = Owed()
+        loop = asyncio.get_running_loop()
+        self._epochs = Epochs(settings.topology, self.peers, loop, on_newer=self._changed)
+        self.forwarding = Forwarding(own_id, self.peers, self.owed, loop)
+        self.ownership = Ownership(self._epochs, self.forwarding)
         self._known: list[str] = []
         self._settings = settings
         self._own_id = own_id
@@ -66,7 +75,7 @@ class ClusterRole:
         self._last_tick = ticker.now()
         self._paused_at_tick = -1
         self._go_by(settings.topology)
-        self.peers.on_change = lambda _connection: self.sync.hurry()
+        self.peers.on_change = self._peer_changed
 
     def start(self) -> None:
         """Connect to the others."""
@@ -76,13 +85,14 @@ class ClusterRole:
         """End the connections to the others."""
         await self.peers.close()
 
+    @property
+    def topology(self) -> Topology:
+        """The members, as this node knows them."""
+        return self._epochs.topology
+
     def update(self, topology: Topology) -> bool:
-        """Go by another topology, if it is newer; returns whether it was."""
-        if topology.epoch <= self.topology.epoch:
-            return False
-        self._go_by(topology)
-        self.peers.update(topology)
-        return True
+        """Go by another topology, if it is newer and of the same cluster; returns whether it was."""
+        return self._epochs.take(topology)
 
     def look(self) -> None:
         """Before anything is answered: see whether this node was away, for then it knows less than it did."""
@@ -102,6 +112,19 @@ class ClusterRole:
     def ready(self) -> bool:
         """Whether it knows all that it is asked about."""
         return self.sync.all_synced
+
+    def topology_to_tell(self) -> dict[str, Any]:
+        """The answer to `topology`: of the runs of the members it knows its own."""
+        told = self.topology.to_wire()
+        for member in told["members"]:
+            if member["id"] == self._own_id:
+                member["run"] = self._run
+        return told
+
+    @property
+    def peers_up(self) -> int:
+        """How many of the other members are up, as far as this one can tell."""
+        return sum(connection.state is MemberState.UP for connection in self.peers.connections.values())
 
     def slots(self) -> dict[str, Any]:
         """The answer to `slots`."""
@@ -140,12 +163,23 @@ class ClusterRole:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
+    def _changed(self, topology: Topology) -> None:
+        self._go_by(topology)
+        self.peers.update(topology)
+
+    def _peer_changed(self, connection: MemberConnection) -> None:
+        self.sync.hurry()
+        if connection.state is MemberState.UP:
+            # It may have heard of a newer topology while it was away from here, or be new itself.
+            self._epochs.ask(connection)
+
     def _go_by(self, topology: Topology) -> None:
-        self.topology = topology
         self.table: OwnerTable = topology.owners
         ids = [member.id for member in self.table.members]
         by_id = dict(zip(ids, self.table.slots_by_member, strict=True))
         self.own = by_id.pop(self._own_id, NO_SLOTS)
+        self.ownership.own(self.own)
+        self.forwarding.go_by(topology)
         shared_with = {member_id: slots & self.own for member_id, slots in by_id.items()}
         self.sync.own(self.own, {member_id: slots for member_id, slots in shared_with.items() if len(slots)})
         for member_id in set(self._known) - set(ids):

@@ -9,6 +9,8 @@ from presencedb.transport.connection import Connection
 
 def handle(context: NodeContext, connection: Connection, request: Request) -> None:
     """Answers Unix milliseconds or nil for each id, in order."""
+    if context.cluster is not None:
+        context.cluster.ownership.check(request)
     ms_at = context.wall_time.ms_at
     ticks = context.engine.last_seen(request.ids)
     connection.reply(request, [None if tick < 0 else ms_at(tick) for tick in ticks])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from presencedb.ids import IdBatch
 from presencedb.node.context import NodeContext
 from presencedb.protocol.messages import Request
 from presencedb.transport.connection import Connection
@@ -11,11 +12,12 @@ def handle(context: NodeContext, connection: Connection, request: Request) -> No
     """Answers how many of them went offline by it at once."""
     context.counters.sign_offs += len(request.ids)
     options = request.options
-    gone_count = context.engine.sign_off(
-        request.ids,
-        context.ticker.now(),
-        age_ticks=context.scale.whole_ticks(options.age_ms),
-        grace_ticks=context.scale.ticks(options.grace_ms),
-    )
-    connection.reply(request, gone_count)
+    tick = context.ticker.now()
+    age_ticks, grace_ticks = context.scale.whole_ticks(options.age_ms), context.scale.ticks(options.grace_ms)
+
+    def write(ids: IdBatch) -> int:
+        return context.engine.sign_off(ids, tick, age_ticks=age_ticks, grace_ticks=grace_ticks)
+
+    if context.cluster is None or not context.cluster.ownership.write(connection, request, write):
+        connection.reply(request, write(request.ids))
     context.wrote()

@@ -10,4 +10,6 @@ from presencedb.transport.connection import Connection
 def handle(context: NodeContext, connection: Connection, request: Request) -> None:
     """Answers true, false or nil for each id, in order."""
     context.counters.statuses += len(request.ids)
-    connection.reply_statuses(request, context.engine.status(request.ids))
+    status = context.engine.status
+    if context.cluster is None or not context.cluster.ownership.read(connection, request, status):
+        connection.reply_statuses(request, status(request.ids))

@@ -9,6 +9,9 @@ from presencedb.transport.connection import Connection
 
 def handle(context: NodeContext, connection: Connection, request: Request) -> None:
     """Answers epoch, seed of the hash, replicas and members."""
+    if context.cluster is not None:
+        connection.reply(request, context.cluster.topology_to_tell())
+        return
     member = {
         "id": context.settings.node_id,
         "address": context.address,

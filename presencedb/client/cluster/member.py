@@ -38,11 +38,15 @@ Params: TypeAlias = Sequence[Any] | Callable[[], Sequence[Any]]
 
 _LATE_S: Final = MEMBER_LATE_MS / SECOND_MS
 _LOOK_S: Final = MEMBER_LOOK_MS / SECOND_MS
+_GRAIN_S: Final = 0.001
+"""Timers may fire a hair early; to set another for the rest would let the loop spin."""
 
 
 class MemberState(Enum):
     """What an observer thinks of a member."""
 
+    NEW = "new"
+    """The first attempt to reach it goes on; what it is asked waits for that, as long as for an answer."""
     UP = "up"
     SILENT = "silent"
     """Something that it was asked is overdue."""
@@ -117,7 +121,7 @@ class MemberConnection:
 
     def __init__(self, member: Member, dialling: Dialling, random: Random) -> None:
         self.member = member
-        self.state = MemberState.DOWN
+        self.state = MemberState.NEW
         self.on_state: Callable[[MemberConnection], None] = _ignore
         self.on_room: Callable[[], None] = _nothing
         self.failures = 0
@@ -142,6 +146,11 @@ class MemberConnection:
         return self._link
 
     @property
+    def may_be_asked(self) -> bool:
+        """Whether it is up, as far as is known."""
+        return self.state is MemberState.UP or self.state is MemberState.NEW
+
+    @property
     def keeps_up(self) -> bool:
         """Whether nothing waits here to be sent."""
         return not self._waiting
@@ -158,7 +167,11 @@ class MemberConnection:
     def ask(self, question: Question, method: str, params: Params, id_count: int = 0) -> None:
         """Ask it something. A question waits where the member does not keep up; it may fail before this returns."""
         link = self._link
-        if link is None or link.lost_by is not None:
+        if self.state is MemberState.NEW and not self._task.done():
+            self._waiting.append(_Waiting(question, method, params, id_count))
+            if self._timer is None:
+                self._look_at(self._loop.time() + _LATE_S)
+        elif link is None or link.lost_by is not None:
             question.failed(connect_error(self.member.address, "it is not connected"))
         elif not self._waiting and self._has_room(link, id_count):
             self._send(link, question, method, params, id_count)
@@ -183,6 +196,8 @@ class MemberConnection:
         self._stop()
         if self._link is not None:
             self._link.end(reason or client_closed())
+        self.state = MemberState.DOWN
+        self._fail_waiting(reason or client_closed())
 
     def heard(self, pending: _Pending) -> None:
         """What was asked has come to its end on the link."""
@@ -234,14 +249,17 @@ class MemberConnection:
     def _look(self, due_s: float) -> None:
         """Is something overdue? There is one timer a member, not one a question."""
         self._timer = None
+        is_new = self.state is MemberState.NEW
         asked_s = next((pending.asked_s for pending in self._pending if pending.question is not None), None)
-        if asked_s is None:
+        if asked_s is None and not is_new:
             return
         now_s = self._loop.time()
         if now_s - due_s > _LOOK_S:
             # This process was away itself: what has come in meanwhile is read before anybody is blamed.
             self._look_at(now_s + min(now_s - due_s, _LATE_S))
-        elif now_s - asked_s < _LATE_S:
+        elif asked_s is None:
+            self._not_reached(connect_error(self.member.address, "it was not reached yet"))
+        elif asked_s + _LATE_S - now_s > _GRAIN_S:
             self._look_at(asked_s + _LATE_S)
         else:
             self._blame(silence_error(self.member.address, now_s - asked_s))
@@ -260,6 +278,11 @@ class MemberConnection:
             one.question.failed(error)
         if waiting:
             self.on_room()
+
+    def _not_reached(self, error: Error) -> None:
+        if self.state is MemberState.NEW:
+            self._set_state(MemberState.DOWN)
+            self._fail_waiting(error)
 
     def _lost(self, _link: Link, error: Error) -> None:
         self._link = None
@@ -281,7 +304,10 @@ class MemberConnection:
         while True:
             link = await self._connect()
             self._tried.set()
-            if link is not None:
+            if link is None:
+                assert self.error is not None
+                self._not_reached(self.error)
+            else:
                 await self._gone.wait()
                 failure_count = 0 if link.was_of_use else failure_count
             if link is None or not link.was_of_use:
@@ -307,6 +333,7 @@ class MemberConnection:
         link.on_room = self._pump
         self._link = link
         self._set_state(MemberState.UP)
+        self._pump()
         return link
 
 

@@ -13,7 +13,7 @@ from presencedb.client.cluster.member import MemberConnection
 from presencedb.client.cluster.view import View
 from presencedb.client.failures import not_understood_by_cluster
 from presencedb.client.link import Waiter
-from presencedb.errors import ClientClosed, Error, Moved, RequestError
+from presencedb.errors import ClientClosed, Error, Moved, ProtocolError, RequestError
 from presencedb.ids import IdBatch
 from presencedb.placement import NO_MEMBER, Part, merge_statuses, merge_times, split_reads
 from presencedb.states import Status
@@ -54,7 +54,6 @@ class Read:
         """A member has answered its part."""
         unknown = self._merge(part, result)
         if unknown is None:
-            connection.failures += 1
             self.failed(part, connection, tried, not_understood_by_cluster(self._method))
             return
         if unknown:
@@ -71,6 +70,7 @@ class Read:
             self._refresh(connection, lambda: self._ask_anew(part, epoch, tried))
             return
         else:
+            connection.failures += isinstance(error, ProtocolError)
             self._ask(part.positions, tried)
         self._end_one()
 

@@ -37,6 +37,12 @@ def _slots_by_rank(table: OwnerTable) -> list[tuple[SlotSet, ...]]:
     return ranks
 
 
+@lru_cache(maxsize=64)
+def _options(slots: SlotSet) -> dict[str, Any]:
+    """The options that name slots. They are the same ones again and again, and many."""
+    return {} if slots == ALL_SLOTS else {"slots": list(slots)}
+
+
 def assign(view: View, wanted: SlotSet, without: frozenset[str]) -> dict[int, SlotSet]:
     """Whom to ask about which slots, by the index of the member.
 
@@ -131,7 +137,7 @@ class Count(Sweep):
     method = "count"
 
     def _params(self, slots: SlotSet) -> tuple[Any, ...]:
-        return ({"slots": list(slots)},)
+        return (_options(slots),)
 
     def _result(self) -> int:
         counts = list(self._results.values())
@@ -152,12 +158,14 @@ class Online(Sweep):
 
     def _params(self, slots: SlotSet) -> tuple[Any, ...]:
         # A page ends where the first of the members' pages ends: what others have beyond that would be thrown away.
-        return (self._cursor, max(1, self._limit // max(1, self._left)), {"slots": list(slots)})
+        return (self._cursor, max(1, self._limit // max(1, self._left)), _options(slots))
 
     def _result(self) -> tuple[str | None, list[Id]]:
         pages = [read_page(result) for result in self._results.values()]
         try:
             ends = [int(cursor, 16) for cursor, _ in pages if cursor is not None]
+            if min(ends, default=0) < 0:
+                raise ValueError("a position is not negative")
         except ValueError:
             raise not_understood_by_cluster("online") from None
         place = Hasher(self._view.topology.seed).place

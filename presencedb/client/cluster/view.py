@@ -16,6 +16,8 @@ from presencedb.placement import NO_MEMBER, NO_SLOTS, OwnerTable, SlotSet, Topol
 
 _NO_OPTIONS: Final[dict[str, Any]] = {}
 _UNKNOWN_EPOCH: Final = -1
+_NO_TOPOLOGY: Final = 0
+"""What a node says that is no member of a cluster: any epoch is all the same to it."""
 
 
 class View:
@@ -27,7 +29,7 @@ class View:
         members: the connections, in the order of the table's members.
         synced: for each of them the slots for which it knows who is offline, as far as it has said since it was up.
         options: for each of them what goes with a request: the epoch, to one that is not known to go by it already.
-        mask: for each of them a byte: 1 where it is up.
+        mask: for each of them a byte: 1 where it is up, as far as is known.
         down: the ids of those that are not.
         on_change: called when a member's state or the topology has changed.
         on_up: called with a member that is up from now on.
@@ -151,11 +153,12 @@ class View:
         self.on_room()
 
     def _options_for(self, connection: MemberConnection) -> dict[str, Any]:
-        return _NO_OPTIONS if self._epochs[connection] >= self.topology.epoch else self._epoch_options
+        told = self._epochs[connection]
+        return _NO_OPTIONS if told == _NO_TOPOLOGY or told >= self.topology.epoch else self._epoch_options
 
     def _judge(self) -> None:
-        self.mask = bytes(connection.state is MemberState.UP for connection in self.members)
-        self.down = [connection.member.id for connection in self.members if connection.state is not MemberState.UP]
+        self.mask = bytes(connection.may_be_asked for connection in self.members)
+        self.down = [connection.member.id for connection in self.members if not connection.may_be_asked]
         self._live = None
 
 

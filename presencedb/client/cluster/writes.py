@@ -64,7 +64,6 @@ class Write:
     def answered(self, question: _Part, result: Any) -> None:
         """An owner has taken its part."""
         if type(result) is not int or result < 0:
-            question.connection.failures += 1
             self.failed(question, not_understood_by_cluster(self._method))
             return
         if question.word.counts:
@@ -78,6 +77,7 @@ class Write:
         else:
             missing = question.word.missing | {question.connection.member.id}
             reason = error if isinstance(error, ProtocolError) else None
+            question.connection.failures += reason is not None
             self._tell(self._view.live_table, 0, question.part.positions, missing, reason, counts=question.word.counts)
         self._end_one()
 

@@ -91,12 +91,14 @@ class Run:
     def states(self, user_id: Id, index: int) -> Collection[bool | None]:
         """What a user can be after so many changes."""
         numbers = self._numbers.get(user_id, ())
+        if self.beginning is Beginning.UNKNOWN:
+            return {True, None}
+        if self.is_over and index >= len(numbers):
+            return {True, False}
         if index:
             return {self.events[numbers[index - 1]].online}
         if self.beginning is Beginning.OFFLINE:
             return {False}
-        if self.beginning is Beginning.UNKNOWN:
-            return {True, None}
         if numbers:
             return {not self.events[numbers[0]].online}
         return {True, False} if self.online_at_first is None else {user_id in self.online_at_first}

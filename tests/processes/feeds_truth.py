@@ -165,9 +165,8 @@ class Account:
         self._leaving.clear()
         self.told = dict(record.statuses or {})
         for user_id, status in self.told.items():
-            if not (run.is_over and number >= len(run.events)):
-                index = run.index_at(user_id, number)
-                assert status in run.states(user_id, index), f"{user_id!r} is not {status} at {record.cursor}"
+            index = run.index_at(user_id, number)
+            assert status in run.states(user_id, index), f"{user_id!r} is not {status} at {record.cursor}"
 
     def _heard(self, change: Change) -> None:
         user_id = change.id
@@ -272,7 +271,8 @@ class Account:
     def _places_behind_a_gap(self, user_id: Id, status: bool | None) -> set[Place]:
         if not self._resyncs:
             return set()
-        runs = self._truth.runs[self._run + 1 :]
+        is_told = self._truth.runs[self._run].beginning is not Beginning.UNKNOWN  # else it may be asked at any time
+        runs = self._truth.runs[self._run + is_told :]
         return {place for run in runs for place, states in run.places(user_id) if status in states}
 
 

@@ -83,6 +83,24 @@ def test_a_follow_that_does_not_find_out_who_is_online_is_not_settled(truth: Tru
         judge(truth, records, watches=False, resyncs=True)
 
 
+def test_the_end_of_a_warm_up_is_a_gap(truth: Truth) -> None:
+    warming = truth.begin_run("three.0", Beginning.UNKNOWN)
+    warm = truth.begin_run("three.1", Beginning.WARM)
+    warm.add(Event("a", False, 9, "sign_off"))
+    warm.online_at_first = {"b"}
+    assert truth.read("three.0") == (warming, 0)
+    assert truth.read("three.2") == (warm, 1)
+    begin = Began(None, "three.0", {"a": None, "b": True})
+    left = Told(Change("a", False, EPOCH + timedelta(milliseconds=9), "sign_off"), "three.2")
+    known = Told(Change("a", True, None, "known"), "three.1")
+    assert judge(truth, [begin, known, left], resyncs=True).unsettled(warm, 1) is None
+    assert judge(truth, [begin, Gap(None), Began(None, "three.1", {"a": True, "b": True}), left]).unsettled(warm, 1) is None
+    with pytest.raises(AssertionError, match="cannot come here"):
+        judge(truth, [begin, known])
+    with pytest.raises(AssertionError, match="is not False"):
+        judge(truth, [Began(None, "three.0", {"a": False})])
+
+
 def test_whoever_comes_late_begins_with_the_statuses_of_then(truth: Truth) -> None:
     begin = Began(None, "one.0", {"b": False})
     adding, added = Adding(("a",)), Added(("a",), {"a": False})

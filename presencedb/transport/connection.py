@@ -240,13 +240,14 @@ class Connection(asyncio.BufferedProtocol):
         self._session.receive_data(self._hub.read_buffer[:nbytes])
         self._input_bytes += nbytes
         if self._unfinished:
-            return
-        if self._hub.has_time:
+            self._update_reading()
+        elif self._hub.has_time:
             self._work()
         else:
             self._unfinished = True
             self._schedule_rest()
-            self._update_reading()
+            if not self.is_small:  # else its turn comes sooner than more input, as a rule
+                self._update_reading()
 
     def eof_received(self) -> bool:
         if self._transport is None:

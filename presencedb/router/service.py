@@ -1,13 +1,12 @@
 """What stands behind a router's connections: each request goes to the fan-out, its answer back where the request came from.
 
-Answers of nodes come in any order; the session gives them out in the order of the requests, and takes no more requests than
-`REQUESTS_IN_FLIGHT_MAX` that wait for one. So a slow node holds back those who ask about its users, and nobody else.
+Answers of nodes come in any order; the session gives them out in the order of the requests. So a slow node holds back those
+who ask about its users, and nobody else, as long as there is room for what waits (see `pressure`).
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from presencedb.client.cluster.fanout import Fanout
 from presencedb.errors import Error, Unavailable
 from presencedb.protocol.greeting import greeting
 from presencedb.protocol.messages import Request
+from presencedb.router.pressure import Pressure
 from presencedb.transport.connection import Connection
 from presencedb.transport.doorkeeper import Doorkeeper
 
@@ -30,11 +30,13 @@ class RouterService:
 
     Attributes:
         requests: how many there were.
+        pressure: what is under way to nodes.
         stopping: requests are not served any more.
     """
 
     def __init__(self, fanout: Fanout, doorkeeper: Doorkeeper, router_id: str, run: str) -> None:
         self.requests = 0
+        self.pressure = Pressure()
         self.stopping = False
         self._fanout = fanout
         self._doorkeeper = doorkeeper
@@ -64,6 +66,7 @@ class RouterService:
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone."""
+        self.pressure.forget(connection)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -84,7 +87,7 @@ class RouterService:
         if request.run is not None and request.run.msgids and method in _WRITES:
             self._forward_frames(connection, request)
             return
-        answer = _Answer(connection, request)
+        answer = _Answer(self.pressure, connection, request)
         self._fanout.ask(method, request.ids, request.options, answer, cursor=request.cursor, limit=request.limit)
 
     def _forward_frames(self, connection: Connection, request: Request) -> None:
@@ -93,22 +96,23 @@ class RouterService:
         ends = [0]
         for _, count in request.run.frames:
             ends.append(ends[-1] + count)
-        answers = _Counts(connection, request, ends)
+        answers = _Counts(self.pressure, connection, request, ends)
         for index, (start, end) in enumerate(pairwise(ends)):
-            self._fanout.ask(
-                request.command.name, request.ids.take(array("I", range(start, end))), request.options, answers.of(index)
-            )
+            ids = request.ids.take(array("I", range(start, end)))
+            self._fanout.ask(request.command.name, ids, request.options, _Count(answers, index))
 
 
 class _Answer:
     """Where the answer to one request goes; the `Waiter` of the fan-out."""
 
-    __slots__ = ("_connection", "_ended", "_request")
+    __slots__ = ("_connection", "_ended", "_pressure", "_request")
 
-    def __init__(self, connection: Connection, request: Request) -> None:
+    def __init__(self, pressure: Pressure, connection: Connection, request: Request) -> None:
+        self._pressure = pressure
         self._connection = connection
         self._request = request
         self._ended = False
+        pressure.begin(connection, len(request.ids))
 
     def done(self) -> bool:
         """Whether it has been given."""
@@ -116,35 +120,37 @@ class _Answer:
 
     def set_result(self, result: Any, /) -> None:
         self._ended = True
-        method = self._request.command.name
+        connection, request = self._connection, self._request
+        method = request.command.name
         if method == "status":
-            self._connection.reply_statuses(self._request, result)
+            connection.reply_statuses(request, result)
         elif method == "last_seen":
-            self._connection.reply(self._request, [None if time_ms < 0 else time_ms for time_ms in result])
+            connection.reply(request, [None if time_ms < 0 else time_ms for time_ms in result])
         else:
-            self._connection.reply(self._request, result)
+            connection.reply(request, result)
+        self._pressure.end(connection, len(request.ids))
 
     def set_exception(self, error: Exception, /) -> None:
         self._ended = True
         self._connection.fail(self._request, _as_told(error))
+        self._pressure.end(self._connection, len(self._request.ids))
 
 
 class _Counts:
     """The counts of several writes that are answered together."""
 
-    def __init__(self, connection: Connection, request: Request, ends: list[int]) -> None:
+    def __init__(self, pressure: Pressure, connection: Connection, request: Request, ends: list[int]) -> None:
+        self._pressure = pressure
         self._connection = connection
         self._request = request
         self._ends = ends
         self._marks = bytearray(ends[-1])
         self._left = len(ends) - 1
         self._error: Error | None = None
+        pressure.begin(connection, ends[-1])
 
-    def of(self, index: int) -> _Count:
-        """Where the count of one of them goes."""
-        return _Count(lambda count, error: self._take(index, count, error))
-
-    def _take(self, index: int, count: int, error: Error | None) -> None:
+    def take(self, index: int, count: int, error: Error | None = None) -> None:
+        """One of them has its count, or an error."""
         start, end = self._ends[index : index + 2]
         marked = min(count, end - start)
         self._marks[start : start + marked] = b"\1" * marked
@@ -156,15 +162,17 @@ class _Counts:
             self._connection.fail(self._request, self._error)
         else:
             self._connection.reply_counts(self._request, self._marks)
+        self._pressure.end(self._connection, self._ends[-1])
 
 
 class _Count:
     """Where one count goes; the `Waiter` of the fan-out."""
 
-    __slots__ = ("_ended", "_take")
+    __slots__ = ("_counts", "_ended", "_index")
 
-    def __init__(self, take: Callable[[int, Error | None], None]) -> None:
-        self._take = take
+    def __init__(self, counts: _Counts, index: int) -> None:
+        self._counts = counts
+        self._index = index
         self._ended = False
 
     def done(self) -> bool:
@@ -173,11 +181,11 @@ class _Count:
 
     def set_result(self, result: Any, /) -> None:
         self._ended = True
-        self._take(result, None)
+        self._counts.take(self._index, result)
 
     def set_exception(self, error: Exception, /) -> None:
         self._ended = True
-        self._take(0, _as_told(error))
+        self._counts.take(self._index, 0, _as_told(error))
 
 
 def _as_told(error: Exception) -> Error:

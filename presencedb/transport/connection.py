@@ -7,7 +7,9 @@ Requests are served at once, in the order in which they came. What bounds a conn
 - *write pressure*: while more than `WRITE_HIGH_WATER_BYTES` of answers wait for a client that does not read, no further
   request is taken from the session, whatever it holds already, and nothing is read from the socket. So a connection keeps at
   most one read of input and one frame that is not whole yet, and of output twice the high water and the one answer that
-  went over it.
+  went over it;
+- *the service*: it may `hold` a connection whose requests it cannot keep up with. Notifications are owed no reply, so
+  nothing else would bound those that are under way.
 """
 
 from __future__ import annotations
@@ -91,6 +93,7 @@ class Connection(asyncio.BufferedProtocol):
         self._scheduled = False  # the hub will go on with them
         self._pressed = False  # the transport holds more than the high water
         self._held_back = False  # the service waits for room
+        self._held = False  # the service takes no request for now
         self._reading = True
         self._ended = False  # no more input is wanted: the peer's end, a protocol error, or a close from here
         self._discarding = False  # input is read and thrown away, so that the peer gets to read what was written to it
@@ -156,6 +159,16 @@ class Connection(asyncio.BufferedProtocol):
             self._held_back = True
             return False
         return True
+
+    def hold(self) -> None:
+        """Take no further request, and read nothing, until `release`; for a service that has too much of it under way."""
+        self._held = True
+
+    def release(self) -> None:
+        """Go on after `hold`."""
+        if self._held:
+            self._held = False
+            self._schedule_rest()
 
     def limit_output(self, high_water_bytes: int, low_water_bytes: int) -> None:
         """From now on let no more than this wait for a client that does not read, instead of `WRITE_HIGH_WATER_BYTES`; once
@@ -278,9 +291,7 @@ class Connection(asyncio.BufferedProtocol):
         requests_left = TURN_REQUESTS_MAX
         self._turn_ids_left = TURN_IDS_MAX
         self._unfinished = False
-        while (
-            not self._pressed and self._out_bytes < self._high_water_bytes and requests_left > 0 and self._turn_ids_left > 0
-        ):
+        while self._may_serve and requests_left > 0 and self._turn_ids_left > 0:
             request = session.next_request()
             if request is None:
                 self._unfinished = session.full
@@ -308,6 +319,10 @@ class Connection(asyncio.BufferedProtocol):
             self._mark_dirty()
         self._update_reading()
 
+    @property
+    def _may_serve(self) -> bool:
+        return not self._pressed and not self._held and self._out_bytes < self._high_water_bytes
+
     def _collect(self) -> None:
         self._write(self._session.data_to_send())
 
@@ -324,7 +339,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _schedule_rest(self) -> None:
         # A session that is still full waits for answers to earlier requests; whoever gives one comes by here again.
-        if self._unfinished and not self._scheduled and not self._pressed and not self._session.full:
+        may_go_on = not self._pressed and not self._held and not self._session.full
+        if self._unfinished and not self._scheduled and may_go_on:
             self._scheduled = True
             self._hub.mark_unfinished(self)
 

@@ -1,4 +1,4 @@
-"""What the table runs against: a node in this process, and a real one. A router comes to stand beside them."""
+"""What the table runs against: a node in this process, a real one, and a router over nodes in this process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,44 @@ from typing import Final, Self
 
 from presencedb.credentials import Credentials, parse_secrets
 from presencedb.node.node import Node, NodeSettings
+from tests.conformance import wire
 from tests.conformance.case import TICK_MS, TOKENS, TTL_MS, Case, Server
+from tests.conformance.cases import CASES
+from tests.router.running import running_router
 from tests.support.process import ServerProcess
 
 TOKEN_FILE: Final = "".join(f"conformance:{token}{':' + rights if rights else ''}\n" for token, rights in TOKENS.items())
+
+
+_NOT_ASKED: Final = "members ask each other; a router is none, and refuses it: tests/router/"
+DIFFERENT_BEHIND_A_ROUTER: Final = {
+    "info": "it tells of every node: tests/router/",
+    "topology": "it has more members than one: tests/router/",
+    "slots": _NOT_ASKED,
+    "in a warm-up no slot is synced": _NOT_ASKED,
+    "ages of a node that stands alone": _NOT_ASKED,
+    "pages_out of a node that stands alone": _NOT_ASKED,
+    "missed of a node that stands alone": _NOT_ASKED,
+    "a token that may look inside and nothing else": "it looks into a node: tests/router/",
+    "a token with every right": "it asks what members ask each other: tests/router/",
+}
+"""What a router answers in another way than a node, by contract: the name of the case, and why or where to look."""
+_TOLD: Final = frozenset({"watch", "unwatch", "follow"})
+
+
+def routed_cases() -> list[Case]:
+    """The cases that a router passes unchanged. Changes are told by nodes."""
+    assert {each.name for each in CASES} > DIFFERENT_BEHIND_A_ROUTER.keys()
+    told = {each.name for each in CASES if any(wire.value(name) in sent_by(each) for name in _TOLD)}
+    return [each for each in CASES if each.name not in DIFFERENT_BEHIND_A_ROUTER and each.name not in told]
+
+
+def sent_by(case: Case) -> bytes:
+    """All that a case sends, values that it keeps left out."""
+    return b"".join(
+        exchange.sent if isinstance(exchange.sent, bytes) else b"".join(wire.value(message[:3]) for message in exchange.sent)
+        for exchange in case.exchanges
+    )
 
 
 @contextlib.asynccontextmanager
@@ -35,6 +69,20 @@ async def node_for(case: Case) -> AsyncIterator[tuple[str, int]]:
         yield node.tcp_address
     finally:
         await node.stop()
+
+
+@contextlib.asynccontextmanager
+async def router_for(case: Case, replicas: int) -> AsyncIterator[tuple[str, int]]:
+    """The address of a fresh router over three nodes, set up as the case wants it."""
+    credentials = Credentials(parse_secrets(TOKEN_FILE, "tokens")) if case.server is Server.GUARDED else None
+    async with running_router(
+        replicas=replicas,
+        router={"credentials": credentials},
+        ttl_ms=TTL_MS,
+        tick_ms=TICK_MS,
+        warm_up=case.server is Server.WARMING,
+    ) as routed:
+        yield routed.address
 
 
 class NodeProcesses:

@@ -15,7 +15,7 @@ from tests.conformance.case import Case, Exchange, case, say
 from tests.conformance.cases import CASES
 from tests.conformance.patterns import COUNT, Keep, Kept, Mismatch
 from tests.conformance.runner import run_case
-from tests.conformance.targets import NodeProcesses, node_for
+from tests.conformance.targets import NodeProcesses, node_for, routed_cases, router_for, sent_by
 
 SINGLE_BYTES_MAX = 4_000
 """Longer exchanges are cut into pieces of a kilobyte instead."""
@@ -54,15 +54,18 @@ def test_a_node_as_a_process(each: Case, processes: NodeProcesses) -> None:
         run_case(each, address)
 
 
+@pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("each", routed_cases(), ids=lambda each: each.name.replace(" ", "-"))
+async def test_a_router_over_three_nodes(each: Case, replicas: int) -> None:
+    async with router_for(each, replicas) as address:
+        await asyncio.to_thread(run_case, each, address)
+
+
 # --- the table against the code --------------------------------------------------------------------------------------
 
 
 def sent_bytes() -> bytes:
-    return b"".join(
-        exchange.sent if isinstance(exchange.sent, bytes) else b"".join(wire.value(m[:3]) for m in exchange.sent)
-        for each in CASES
-        for exchange in each.exchanges
-    )
+    return b"".join(map(sent_by, CASES))
 
 
 def answered_codes() -> set[str]:

@@ -316,3 +316,53 @@ async def test_peers_have_names() -> None:
         await client.call("ping")
         connection, _ = service.requests[0]
         assert connection.peer.startswith("127.0.0.1:")
+
+
+async def test_a_connection_that_is_held_is_read_no_further_until_it_is_released() -> None:
+    held: list[Connection] = []
+
+    def hold(connection: Connection, request: Request) -> None:
+        connection.reply(request, request.command.name)
+        if request.command.name == "heartbeat":
+            connection.hold()
+            held.append(connection)
+
+    service = StubService(hold)
+    ids = list(range(1_000))
+    flood = msgpack.packb([2, "heartbeat", [ids, {"age_ms": 1}]]) * 5_000
+    async with served(service) as server, Wire(server.address) as client, Wire(server.address) as other:
+        client.send_bytes(flood + msgpack.packb([0, 500, "info", []]))
+        for count in range(1, 6):
+            await wait_until_async(lambda count=count: len(held) == count)  # type: ignore[misc]
+            await server.hub.wait_until_quiet(TIMEOUT_MS)
+            reads = server.hub.reads
+            assert await other.call("ping") == "ping"
+            assert await other.call("ping") == "ping"
+            assert len(held) == count
+            assert server.hub.reads - reads <= 4
+            held[-1].release()
+        service._serve = answer_name
+        held[-1].release()
+        assert await client.answer(500) == "info"
+        assert service.served_count == 5_000 + 1 + 10
+
+
+async def test_what_was_held_is_served_although_its_client_has_said_goodbye() -> None:
+    held: list[Connection] = []
+
+    def hold(connection: Connection, request: Request) -> None:
+        if not held:
+            held.append(connection)
+            connection.hold()
+
+    service = StubService(hold)
+    async with served(service) as server:
+        async with Wire(server.address) as client:
+            client.send_bytes(msgpack.packb([2, "heartbeat", [1, {"age_ms": 1}]]) * 100)
+            await wait_until_async(lambda: held)
+        await server.hub.wait_until_quiet(TIMEOUT_MS)
+        assert service.served_count == 1
+        held[0].release()
+        held[0].release()
+        await wait_until_async(lambda: service.closed_connections)
+        assert service.served_count == 100

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, Protocol
 
 from presencedb.errors import Error
@@ -68,6 +70,15 @@ class Request:
     def frame_count(self) -> int:
         """How many requests and notifications this is."""
         return 1 if self.run is None else len(self.run)
+
+    def ids_by_frame(self) -> list[IdBatch]:
+        """The ids of each of them."""
+        if self.run is None:
+            return [self.ids]
+        ends = [0]
+        for _, count in self.run.frames:
+            ends.append(ends[-1] + count)
+        return [self.ids.take(array("I", range(start, end))) for start, end in pairwise(ends)]
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -22,9 +22,16 @@ from presencedb.limits import AGE_MS_MAX, REPLICAS_MAX, SECOND_MS
 from presencedb.node.cluster.owed import Owed
 from presencedb.node.cluster.peers import Peers
 from presencedb.placement import NO_MEMBER, NO_SLOTS, SlotSet, Topology, slots_of, split_reads, split_writes
-from presencedb.protocol.params import Options
 
 log = structlog.get_logger()
+
+
+class Told(NamedTuple):
+    """What a write says of its users: `heartbeat` or `offline`, how long ago, and the grace of a sign-off."""
+
+    method: str
+    age_ms: int
+    grace_ms: int
 
 
 class Forwarding:
@@ -47,14 +54,14 @@ class Forwarding:
         self.table = topology.owners
         self._index_of = {member.id: index for index, member in enumerate(self.table.members)}
 
-    def write(self, method: str, options: Options, count: int, on_end: Callable[[int | Error], None]) -> ForwardedWrite:
+    def write(self, what: Told, count: int, on_end: Callable[[int | Error], None]) -> ForwardedWrite:
         """Begin to pass on a write that was applied here.
 
         Args:
             count: what it has changed here.
             on_end: called with what it has changed in all, or why it has failed, once everybody has answered.
         """
-        return ForwardedWrite(self, method, options, count, on_end)
+        return ForwardedWrite(self, what, count, on_end)
 
     def note(self, ids: IdBatch, member_ids: Iterable[str], *, newer: bool = False) -> None:
         """These members have missed a write of these users.
@@ -97,12 +104,9 @@ class Forwarding:
 class ForwardedWrite:
     """One write on its way to others. It ends when each of them has answered or is given up."""
 
-    def __init__(
-        self, forwarding: Forwarding, method: str, options: Options, count: int, on_end: Callable[[int | Error], None]
-    ) -> None:
+    def __init__(self, forwarding: Forwarding, what: Told, count: int, on_end: Callable[[int | Error], None]) -> None:
         self._forwarding = forwarding
-        self._method = method
-        self._options = options
+        self._what = what
         self._count = count
         self._on_end = on_end
         self._began_s = forwarding.now_s
@@ -208,16 +212,16 @@ class ForwardedWrite:
     def _ask(self, connection: MemberConnection, question: _Missed | _Owner, ids: IdBatch, options: dict[str, Any]) -> None:
         self._left += 1
         self._forwarding.ids += len(ids)
-        connection.ask(question, self._method, (ids, options), len(ids))
+        connection.ask(question, self._what.method, (ids, options), len(ids))
 
     def _wire_options(self, *, again: bool = False) -> dict[str, Any]:
         options: dict[str, Any] = {"forwarded": True, "epoch": self._forwarding.topology.epoch}
         # Older rather than younger than the truth.
         elapsed_ms = ceil((self._forwarding.now_s - self._began_s) * SECOND_MS) if again else 0
-        if age_ms := self._options.age_ms + elapsed_ms:
+        if age_ms := self._what.age_ms + elapsed_ms:
             options["age_ms"] = min(age_ms, AGE_MS_MAX)
-        if self._options.grace_ms:
-            options["grace_ms"] = self._options.grace_ms
+        if self._what.grace_ms:
+            options["grace_ms"] = self._what.grace_ms
         return options
 
     def _fail(self, error: Error) -> None:

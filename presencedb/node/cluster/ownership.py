@@ -7,15 +7,14 @@ at each id's slot; the node then serves it as if it stood alone. All others are 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable
 from typing import Any
 
 from presencedb.errors import Error, Moved
 from presencedb.ids import IdBatch
 from presencedb.limits import SLOT_COUNT
 from presencedb.node.cluster.epochs import Epochs
-from presencedb.node.cluster.forwarding import Forwarding
+from presencedb.node.cluster.forwarding import Forwarding, Told
 from presencedb.placement import SlotSet, positions_outside
 from presencedb.protocol.messages import Request
 from presencedb.transport.connection import Connection
@@ -28,8 +27,14 @@ class Ownership:
         moved_answers: reads that were answered with `moved`.
     """
 
-    def __init__(self, epochs: Epochs, forwarding: Forwarding) -> None:
+    def __init__(self, epochs: Epochs, forwarding: Forwarding, late_ms: Callable[[], int]) -> None:
+        """Begin.
+
+        Args:
+            late_ms: says by how much what is read now may be older than it seems.
+        """
         self.moved_answers = 0
+        self._late_ms = late_ms
         self._epochs = epochs
         self._forwarding = forwarding
 
@@ -64,7 +69,7 @@ class Ownership:
         if self._foreign(request.ids) is None:
             return False
         answers: list[Error | int | bytes] = []
-        for ids in _frames_of(request):
+        for ids in request.ids_by_frame():
             if self._foreign(ids) is None:
                 answers.append(answer(ids))
             else:
@@ -89,7 +94,7 @@ class Ownership:
             return False
         if not options.missed and self._foreign(request.ids) is None:
             return False
-        frames = _frames_of(request)
+        frames = request.ids_by_frame()
         answers = _Answers(connection, request, len(frames))
         for index, ids in enumerate(frames):
             self._write_frame(request, ids, apply, answers.place(index))
@@ -112,7 +117,8 @@ class Ownership:
         if foreign is not None:
             elsewhere = frozenset(foreign)
             own_ids = ids.take(array("I", [position for position in range(len(ids)) if position not in elsewhere]))
-        write = self._forwarding.write(request.command.name, options, apply(own_ids), on_end)
+        told = Told(request.command.name, options.age_ms + self._late_ms(), options.grace_ms)
+        write = self._forwarding.write(told, apply(own_ids), on_end)
         newer = options.epoch is not None and options.epoch > self._epochs.topology.epoch
         if foreign is not None:
             foreign_ids = ids.take(foreign)
@@ -153,13 +159,3 @@ class _Answers:
             self._connection.fail(self._request, answer)
         else:
             self._connection.reply(self._request, answer)
-
-
-def _frames_of(request: Request) -> Sequence[IdBatch]:
-    """The ids of each frame that a request stands for."""
-    if request.run is None:
-        return [request.ids]
-    ends = [0]
-    for _, count in request.run.frames:
-        ends.append(ends[-1] + count)
-    return [request.ids.take(array("I", range(start, end))) for start, end in pairwise(ends)]

@@ -62,7 +62,7 @@ class ClusterRole:
         loop = asyncio.get_running_loop()
         self._epochs = Epochs(settings.topology, self.peers, loop, on_newer=self._changed)
         self.forwarding = Forwarding(own_id, self.peers, self.owed, loop)
-        self.ownership = Ownership(self._epochs, self.forwarding)
+        self.ownership = Ownership(self._epochs, self.forwarding, self._late_ms)
         self._known: list[str] = []
         self._settings = settings
         self._own_id = own_id
@@ -96,10 +96,17 @@ class ClusterRole:
 
     def look(self) -> None:
         """Before anything is answered: see whether this node was away, for then it knows less than it did."""
-        jump_ticks = self._ticker.now() - self._last_tick
-        if jump_ticks > STALL_TICKS and self._paused_at_tick != self._last_tick:
+        if self._paused_at_tick != self._last_tick and (jump_ticks := self._away_ticks):
             self._paused_at_tick = self._last_tick
             self.sync.pause(jump_ticks)
+
+    @property
+    def late_ticks(self) -> int:
+        """By how much a write that is read now may be older than it seems, because this node was away since it was sent.
+
+        Other owners have these writes too, and later ones: one that came late must not be taken for later than those.
+        """
+        return self._away_ticks if self._has_co_owners else 0
 
     def step(self, tick: int) -> None:
         """After the engine has advanced to this tick."""
@@ -163,6 +170,15 @@ class ClusterRole:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
+    @property
+    def _away_ticks(self) -> int:
+        """How long this node was away, until it has caught up; 0 if it was not."""
+        jump_ticks = self._ticker.now() - self._last_tick
+        return jump_ticks if jump_ticks > STALL_TICKS else 0
+
+    def _late_ms(self) -> int:
+        return self._away_ticks * self._ticker.tick_ms
+
     def _changed(self, topology: Topology) -> None:
         self._go_by(topology)
         self.peers.update(topology)
@@ -181,7 +197,9 @@ class ClusterRole:
         self.ownership.own(self.own)
         self.forwarding.go_by(topology)
         shared_with = {member_id: slots & self.own for member_id, slots in by_id.items()}
-        self.sync.own(self.own, {member_id: slots for member_id, slots in shared_with.items() if len(slots)})
+        shared_with = {member_id: slots for member_id, slots in shared_with.items() if len(slots)}
+        self._has_co_owners = bool(shared_with)
+        self.sync.own(self.own, shared_with)
         for member_id in set(self._known) - set(ids):
             self.owed.forget(member_id)
         self._known = ids

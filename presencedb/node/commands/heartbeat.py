@@ -12,7 +12,8 @@ def handle(context: NodeContext, connection: Connection, request: Request) -> No
     """Answers how many of them came online by it."""
     context.counters.heartbeats += len(request.ids)
     tick = context.ticker.now()
-    age_ticks = context.scale.ticks(request.options.age_ms)
+    late_ticks = 0 if context.cluster is None else context.cluster.late_ticks
+    age_ticks = context.scale.ticks(request.options.age_ms) + late_ticks
 
     def write(ids: IdBatch) -> int:
         return context.engine.heartbeat(ids, tick, age_ticks=age_ticks)
@@ -20,6 +21,8 @@ def handle(context: NodeContext, connection: Connection, request: Request) -> No
     if context.cluster is None or not context.cluster.ownership.write(connection, request, write):
         if request.run is None:
             connection.reply(request, write(request.ids))
+        elif late_ticks:
+            connection.reply_frames(request, [write(ids) for ids in request.ids_by_frame()])
         else:
             connection.reply_counts(request, context.engine.heartbeat_each(request.ids, tick))
     context.wrote()

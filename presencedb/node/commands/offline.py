@@ -13,7 +13,8 @@ def handle(context: NodeContext, connection: Connection, request: Request) -> No
     context.counters.sign_offs += len(request.ids)
     options = request.options
     tick = context.ticker.now()
-    age_ticks, grace_ticks = context.scale.whole_ticks(options.age_ms), context.scale.ticks(options.grace_ms)
+    late_ticks = 0 if context.cluster is None else context.cluster.late_ticks
+    age_ticks, grace_ticks = context.scale.whole_ticks(options.age_ms) + late_ticks, context.scale.ticks(options.grace_ms)
 
     def write(ids: IdBatch) -> int:
         return context.engine.sign_off(ids, tick, age_ticks=age_ticks, grace_ticks=grace_ticks)

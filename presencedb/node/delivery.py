@@ -17,17 +17,21 @@ from __future__ import annotations
 from array import array
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import structlog
 
-from presencedb.engine import Engine
 from presencedb.limits import FEED_PUSH_EVENTS, FEED_TURN_EVENTS_MAX, FEED_UNTOLD_EVENTS_MAX
 from presencedb.node.feed import Chunk, Feed
 from presencedb.node.reader import Reader, State
+from presencedb.node.source import ChangeSource
 from presencedb.protocol.codec import encode_gap
 from presencedb.watching import WatchIndex
 
 log = structlog.get_logger()
+
+_NOWHERE: Final = -1
+"""A place before every place in the log."""
 
 
 class Delivery:
@@ -40,7 +44,7 @@ class Delivery:
 
     def __init__(
         self,
-        engine: Engine,
+        source: ChangeSource,
         feed: Feed,
         index: WatchIndex,
         slow_ticks: int,
@@ -51,7 +55,7 @@ class Delivery:
         """By their number in the index."""
         self.cut_readers: Counter[str] = Counter()
         """Readers that were cut, by reason."""
-        self._engine = engine
+        self._source = source
         self._feed = feed
         self._index = index
         self._slow_ticks = slow_ticks
@@ -123,6 +127,16 @@ class Delivery:
         for reader in readers:
             if reader.state is State.LIVE:
                 self._read_on(reader)
+
+    def lose(self, readers: Iterable[Reader]) -> None:
+        """What these are to be told has a hole: they are told so, and go on from now."""
+        for reader in readers:
+            self._untold.pop(reader, None)
+            if reader.state is not State.HELD:
+                reader.position = _NOWHERE
+                self._read_on(reader)
+            else:
+                reader.position = _NOWHERE
 
     # --- those who are live ----------------------------------------------------------------------------------------
 
@@ -224,7 +238,7 @@ class Delivery:
         self._feed.count_lost(reader.position)
         reader.position = reader.cursor_number = self._feed.now
         reader.state = State.LIVE
-        statuses = None if reader.watcher is None else self._engine.status(self._index.watched(reader.watcher))
+        statuses = None if reader.watcher is None else self._source.status(self._index.watched(reader.watcher))
         reader.connection.push(encode_gap(self._feed.cursor_at(reader.position), statuses))
 
     def _check_room(self, reader: Reader) -> bool:

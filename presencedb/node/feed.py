@@ -23,11 +23,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from presencedb.engine import Engine
 from presencedb.errors import GapError
 from presencedb.ids import IdBatch
 from presencedb.limits import FEED_BYTES_MAX, FEED_EVENTS_MAX, FEED_FRAME_EVENTS_MAX
-from presencedb.node.wall_time import WallTime
+from presencedb.node.source import ChangeSource, MomentOfTick
 from presencedb.protocol.codec import encode_presence
 from presencedb.transitions import Transitions
 
@@ -60,9 +59,9 @@ class Chunk:
 class Feed:
     """The log of one node."""
 
-    def __init__(self, engine: Engine, wall_time: WallTime, run: str, linger_ticks: int) -> None:
+    def __init__(self, source: ChangeSource, wall_time: MomentOfTick, run: str, linger_ticks: int) -> None:
         self.transitions = 0
-        """Transitions taken from the engine, kept or not."""
+        """Transitions taken from the source, kept or not."""
         self.dropped_events = 0
         """Transitions that left the ring for newer ones."""
         self.gaps: Counter[str] = Counter()
@@ -70,10 +69,10 @@ class Feed:
         self.first = 0
         """The number of the oldest transition that is there; `end` where none is."""
         self.end = 0
-        """The number of the next transition that is taken from the engine."""
+        """The number of the next transition that is taken from the source."""
         self._told = 0
         self._cut_end = 0  # places before it were cut off
-        self._engine = engine
+        self._source = source
         self._wall_time = wall_time
         self._run = run
         self._linger_ticks = linger_ticks
@@ -87,7 +86,7 @@ class Feed:
     @property
     def now(self) -> int:
         """Where a reader begins who wants only what is to come: behind everything that has happened."""
-        return self.end + self._engine.transitions_waiting
+        return self.end + self._source.transitions_waiting
 
     @property
     def told(self) -> int:
@@ -150,11 +149,11 @@ class Feed:
     def collect(self, tick: int) -> None:
         """Take all that waits in the engine; where nobody reads, drop it."""
         if not self._reader_count and tick >= self._keep_until_tick:
-            missed_count = self._engine.discard_transitions()
+            missed_count = self._source.discard_transitions()
             self.transitions += missed_count
             self._forget(self.end + missed_count)
             return
-        while transitions := self._engine.drain_transitions(FEED_FRAME_EVENTS_MAX):
+        while transitions := self._source.drain_transitions(FEED_FRAME_EVENTS_MAX):
             self.transitions += len(transitions)
             self._starts.append(self.end)
             self._keep(self.end, transitions, self._times_ms(transitions.ticks))
@@ -189,7 +188,7 @@ class Feed:
 
     def cut(self) -> None:
         """Drop everything: whoever reads gets a gap, and no cursor from before is good any more."""
-        missed_count = self._engine.discard_transitions()
+        missed_count = self._source.discard_transitions()
         self.transitions += missed_count
         self._forget(self.end + missed_count + 1)
         self._cut_end = self.end

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from presencedb.engine import Engine
 from presencedb.errors import TooLarge
 from presencedb.ids import IdBatch
 from presencedb.limits import EVENTS_HIGH_WATER_BYTES, EVENTS_LOW_WATER_BYTES, WATCHED_IDS_MAX
 from presencedb.node.delivery import Delivery
 from presencedb.node.feed import Feed
 from presencedb.node.reader import Reader
+from presencedb.node.source import ChangeSource
 from presencedb.transport.connection import Connection
 from presencedb.watching import WatchIndex, create_watch_index, rewind
 
@@ -25,15 +25,15 @@ class Subscribers:
 
     def __init__(
         self,
-        engine: Engine,
+        source: ChangeSource,
         feed: Feed,
         seed: int,
         slow_ticks: int,
         call_soon: Callable[[Callable[[], None]], object],
     ) -> None:
         self.index: WatchIndex = create_watch_index(seed)
-        self.delivery = Delivery(engine, feed, self.index, slow_ticks, call_soon)
-        self._engine = engine
+        self.delivery = Delivery(source, feed, self.index, slow_ticks, call_soon)
+        self._source = source
         self._feed = feed
         self._readers: dict[Connection, Reader] = {}
 
@@ -138,7 +138,7 @@ class Subscribers:
         return asked if reader is None else min(asked, self.delivery.settle(reader))
 
     def _statuses_at(self, position: int, ids: IdBatch, connection: Connection) -> bytes:
-        statuses = self._engine.status(ids)
+        statuses = self._source.status(ids)
         if position >= self._feed.end:
             return statuses
         rewound = bytearray(statuses)

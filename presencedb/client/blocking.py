@@ -25,6 +25,7 @@ from presencedb.client.subscription import OnGap
 from presencedb.client.url import DEFAULT_URL
 from presencedb.client.values import ConnectionState, IdLike, ServerInfo
 from presencedb.client.waiting import now_s
+from presencedb.errors import ConfigError
 from presencedb.ids import Id
 
 CLOSE_WAIT_S: Final = 0.5
@@ -100,6 +101,11 @@ class Client:
             client_name=client_name,
             random=random,
         )
+        if self._settings.is_cluster:
+            raise ConfigError(
+                "the blocking client talks to one server: give the URL of a router of the cluster, presence://HOST, "
+                "or use AsyncClient, which talks to all nodes itself"
+            )
         self._on_state = on_state
         self._on_call = on_call
         self._closed = False

@@ -13,6 +13,8 @@ from random import Random
 from typing import Any, Final, Protocol, TypeVar
 
 from presencedb.client.calls import Frame, Plan, WriteCall, writing
+from presencedb.client.carrier import Carrier
+from presencedb.client.cluster.connector import ClusterConnector
 from presencedb.client.coalesce import Coalescer, Group
 from presencedb.client.connector import Connector
 from presencedb.client.dial import MakeSocket
@@ -21,7 +23,7 @@ from presencedb.client.retry import Attempts
 from presencedb.client.settings import ClientSettings
 from presencedb.client.stats import NS_PER_S, Call, CallLog, Counters, OnCall, Traced
 from presencedb.clock import SystemClock
-from presencedb.errors import Error
+from presencedb.errors import ConfigError, Error
 
 R = TypeVar("R")
 
@@ -50,7 +52,7 @@ class Driver:
         self.log: Final = CallLog(counters, on_call, self._on_call_failed)
         self.settings: Final = settings
         self.random: Final = settings.random or Random()  # noqa: S311 - for jitter
-        self.connector: Final = self.new_connector()
+        self.connector: Final = self._new_carrier()
         self.closed = False
         self.feeds: Final[set[OwnConnection]] = set()
         self._writes: Coalescer[asyncio.Future[int]] = Coalescer()
@@ -58,7 +60,15 @@ class Driver:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def new_connector(self) -> Connector:
-        """A connection of its own to the same targets; whoever asks for it closes it."""
+        """A connection of its own to the same targets; whoever asks for it closes it.
+
+        Raises:
+            ConfigError: they are nodes of a cluster, of which none can tell of all.
+        """
+        if self.settings.is_cluster:
+            raise ConfigError(
+                "changes of all nodes of a cluster are told by its routers: give the URL of one, presence://HOST"
+            )
         return Connector(self.settings, self.random, self.log.counters)
 
     def run(self, plan: Plan[R]) -> Coroutine[Any, Any, R]:
@@ -116,6 +126,11 @@ class Driver:
             raise
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _new_carrier(self) -> Carrier:
+        if self.settings.is_cluster:
+            return ClusterConnector(self.settings, self.random, self.log.counters)
+        return self.new_connector()
 
     def _begin(self, plan: Plan[Any]) -> list[Attempts]:
         now = self.loop.time()

@@ -11,7 +11,7 @@ from random import Random
 from typing import Final, Generic
 
 from presencedb.client.targets import GIVEN_SOCKET, Greeting, S, Target, target_of
-from presencedb.client.url import DEFAULT_URL, TLS_SCHEME, Address, TcpAddress, parse_url
+from presencedb.client.url import DEFAULT_URL, TLS_SCHEME, Address, TcpAddress, names_cluster, parse_url
 from presencedb.credentials import load_token
 from presencedb.errors import ConfigError
 
@@ -24,6 +24,7 @@ class ClientSettings(Generic[S]):
 
     Attributes:
         targets: where to connect to, in order of preference; at least one.
+        is_cluster: they are some nodes of a cluster, to be asked for all of them.
         connect_timeout_s: for each target: socket, TLS and hello together.
         timeout_s: for each call, its retries included.
         random: where jitter comes from; None: a source of its own, never the same in two processes.
@@ -34,6 +35,7 @@ class ClientSettings(Generic[S]):
     connect_timeout_s: float
     timeout_s: float
     random: Random | None = None
+    is_cluster: bool = False
 
 
 def read_settings(
@@ -67,6 +69,7 @@ def read_settings(
         connect_timeout_s=connect_timeout_s,
         timeout_s=timeout_s,
         random=random,
+        is_cluster=connect is None and url is not None and names_cluster(url),
     )
 
 

@@ -4,6 +4,8 @@
     presence://r1,r2:7412,[::1]       several, in the order of preference
     presence+tls://host:7411          the same inside TLS
     presence+unix:///run/presencedb   a Unix socket
+    presence+cluster://n1,n2          a cluster: some of its nodes, which are asked for all of them
+    presence+cluster+tls://n1,n2      the same inside TLS
 
 A URL holds no secret: it ends up in process lists, logs and error messages.
 """
@@ -24,9 +26,12 @@ DEFAULT_URL: Final = "presence://127.0.0.1:7411"
 TCP_SCHEME: Final = "presence"
 TLS_SCHEME: Final = "presence+tls"
 UNIX_SCHEME: Final = "presence+unix"
+CLUSTER_SCHEME: Final = "presence+cluster"
+CLUSTER_TLS_SCHEME: Final = "presence+cluster+tls"
 
 _FORMS: Final = (
-    "presence://HOST[:PORT][,HOST[:PORT]...], presence+tls://HOST[:PORT][,...] or presence+unix:///PATH, "
+    "presence://HOST[:PORT][,HOST[:PORT]...], presence+tls://HOST[:PORT][,...], presence+unix:///PATH "
+    "or presence+cluster://HOST[:PORT][,...], "
     f"with an IPv6 address in brackets and port {DEFAULT_PORT} where none is given"
 )
 _ASCII_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?")
@@ -80,9 +85,14 @@ def parse_url(url: str) -> tuple[Address, ...]:
         raise ConfigError(f"the URL {_without_path(url)!r} has no scheme; {_there_are()}")
     if kind == UNIX_SCHEME:
         return (_unix_address(url, rest),)
-    if kind not in (TCP_SCHEME, TLS_SCHEME):
+    if kind not in (TCP_SCHEME, TLS_SCHEME, CLUSTER_SCHEME, CLUSTER_TLS_SCHEME):
         raise ConfigError(f"no scheme {scheme!r}, {_there_are()}")
-    return _tcp_addresses(url, rest, tls=kind == TLS_SCHEME)
+    return _tcp_addresses(url, rest, tls=kind in (TLS_SCHEME, CLUSTER_TLS_SCHEME))
+
+
+def names_cluster(url: str) -> bool:
+    """Whether a URL that `parse_url` takes names a cluster, by some of its nodes."""
+    return url.partition("://")[0].lower() in (CLUSTER_SCHEME, CLUSTER_TLS_SCHEME)
 
 
 def _there_are() -> str:

@@ -6,12 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from presencedb.client.dial import MakeSocket
+from presencedb.client.link import Link
 from presencedb.client.settings import ClientSettings
 from presencedb.client.targets import Target, target_of
 from presencedb.client.url import TCP_SCHEME, TLS_SCHEME, Address, UnixAddress, parse_url
+from presencedb.errors import Error
 from presencedb.placement import Member
 
 _UNIX: str = "unix:"
+
+
+def _nobody(_: object) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +28,15 @@ class Dialling:
         settings: of the client; its targets are where to ask for the members, and no members themselves.
         socket_maker: gives what makes sockets that are connected to an address.
         tls: whether the members serve TLS, as the seeds do.
+        on_link: called with each new connection.
+        on_lost: called with the reason when one is lost.
     """
 
     settings: ClientSettings[MakeSocket]
     socket_maker: Callable[[Address], MakeSocket]
     tls: bool = False
+    on_link: Callable[[Link], None] = _nobody
+    on_lost: Callable[[Error], None] = _nobody
 
     def target(self, member: Member) -> Target[MakeSocket]:
         """Where a member is.

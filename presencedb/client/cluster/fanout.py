@@ -18,7 +18,7 @@ from presencedb.client.cluster.sweeps import Count, Online
 from presencedb.client.cluster.view import View
 from presencedb.client.cluster.writes import Write
 from presencedb.client.link import Waiter
-from presencedb.errors import Error, ProtocolError, UnknownMethod
+from presencedb.errors import Error, ProtocolError, Unavailable, UnknownMethod
 from presencedb.ids import IdBatch
 from presencedb.limits import MEMBER_SLOTS_MS, SECOND_MS, TOPOLOGY_POLL_MS
 from presencedb.placement import SlotSet, Topology
@@ -37,12 +37,14 @@ class Fanout:
 
     Attributes:
         view: the members, and which of them are up.
+        on_nobody_up: called when nobody is there to ask for a newer topology.
     """
 
     def __init__(self, topology: Topology, dialling: Dialling, random: Random) -> None:
         self._loop = asyncio.get_running_loop()
         self.view = View(topology, dialling, random)
         self.view.on_up = self._ask_slots_of
+        self.on_nobody_up: Callable[[], None] = _nothing
         self._refreshing: dict[MemberConnection, list[Callable[[], None]]] = {}
         self._timers = [
             self._loop.call_later(_SLOTS_S * random.random(), self._ask_slots),
@@ -85,6 +87,14 @@ class Fanout:
             _Gather(view, waiter).start()
         else:
             waiter.set_exception(UnknownMethod(f"a cluster is not asked {method}"))
+
+    def ping(self, waiter: Waiter) -> None:
+        """Ask any member that is up whether it is there."""
+        connection = self.view.any_up
+        if connection is None:
+            waiter.set_exception(Unavailable("no node of the cluster can be reached"))
+        else:
+            connection.ask(_Ping(waiter), "ping", ())
 
     def refresh(self, connection: MemberConnection, then: Callable[[], None]) -> None:
         """Ask a member for its topology, go by it if it is newer, and call back."""
@@ -150,8 +160,25 @@ class Fanout:
         connection = self.view.any_up
         if connection is not None:
             self.refresh(connection, _nothing)
+        else:
+            self.on_nobody_up()
         if not self._closed:
             self._timers[1] = self._loop.call_later(_TOPOLOGY_S, self._poll_topology)
+
+
+class _Ping:
+    """A member is asked for a sign of life; a `Question`."""
+
+    def __init__(self, waiter: Waiter) -> None:
+        self._waiter = waiter
+
+    def answered(self, result: Any) -> None:
+        if not self._waiter.done():
+            self._waiter.set_result(result)
+
+    def failed(self, error: Error) -> None:
+        if not self._waiter.done():
+            self._waiter.set_exception(error)
 
 
 class _Refresh:

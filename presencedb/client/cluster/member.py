@@ -293,6 +293,7 @@ class MemberConnection:
         self._set_state(MemberState.DOWN)
         self._fail_waiting(error)
         self._gone.set()
+        self._dialling.on_lost(error)
 
     def _set_state(self, state: MemberState) -> None:
         if state is not self.state:
@@ -332,6 +333,7 @@ class MemberConnection:
         link.on_lost = self._lost
         link.on_room = self._pump
         self._link = link
+        self._dialling.on_link(link)
         self._set_state(MemberState.UP)
         self._pump()
         return link

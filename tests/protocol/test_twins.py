@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from presencedb.errors import Busy
+from presencedb.errors import Busy, Moved
 from presencedb.limits import FRAME_BYTES_MAX, IDS_PER_FRAME_MAX, REQUESTS_IN_FLIGHT_MAX, RUN_FRAMES_MAX
 from presencedb.protocol import codec, codec_python
 from presencedb.protocol.session import ServerSession
@@ -133,3 +133,34 @@ def test_a_run_is_not_answered_by_the_wrong_number_of_bytes() -> None:
     assert run is not None
     with pytest.raises(ValueError, match="2 ids is not answered by 3 bytes"):
         session.reply_statuses(run, b"\x01\x00\x02")
+
+
+def test_each_frame_of_a_run_may_be_answered_by_itself() -> None:
+    session = ServerSession(run_frames_max=RUN_FRAMES_MAX)
+    session.receive_data(
+        wire.request(1, "heartbeat", [1, 2])
+        + wire.notification("heartbeat", [3])
+        + wire.request(2, "heartbeat", [])
+        + wire.notification("heartbeat", ["é", 5])
+        + wire.request(3, "heartbeat", 6)
+    )
+    run = session.next_request()
+    assert run is not None
+    assert [list(ids) for ids in run.ids_by_frame()] == [[1, 2], [3], [], ["é", 5], [6]]
+    with pytest.raises(ValueError, match="shorter"):
+        session.reply_frames(run, [1, 2, 3, 4])
+    assert not session.drained
+    session.reply_frames(run, [2, Moved("elsewhere"), Moved("elsewhere"), 1, b"\x01\x02"])
+    assert session.data_to_send() == (wire.result(1, 2) + wire.error(2, "moved", "elsewhere") + wire.result(3, [True, None]))
+    assert session.bad_notifications == 1
+    assert session.drained
+
+
+def test_notifications_alone_are_answered_with_nothing() -> None:
+    session = ServerSession(run_frames_max=RUN_FRAMES_MAX)
+    session.receive_data(wire.notification("heartbeat", [1]) * 2)
+    run = session.next_request()
+    assert run is not None
+    session.reply_frames(run, [1, Moved("elsewhere")])
+    assert session.data_to_send() == b""
+    assert session.bad_notifications == 1

@@ -237,3 +237,18 @@ def test_nobody_has_lost_track_when_a_writer_goes_away(tmp_path: Path) -> None:
         play.caller.kill()
         play.world.run_for(2)
         assert play.role("n2").owed.answer("n1", NO_SLOTS) == play.slots_of(users)
+
+
+def test_every_owner_that_cannot_be_reached_is_owed_however_many_they_are(tmp_path: Path) -> None:
+    with members(tmp_path, nodes=12) as play:
+        gone = [f"n{number}" for number in range(3, 13)]
+        users = {name: play.users_of("n1", name, count=3) + play.users_of(name, "n1", count=3) for name in gone}
+        assert all(users.values())
+        for name in gone:
+            play.cluster.kill(name)
+        play.world.run_for(0.1)
+        everybody = [user for some in users.values() for user in some]
+        assert play.ask("n2", "heartbeat", everybody) == len(everybody)
+        assert all(play.knows("n1", everybody))
+        for name in gone:
+            assert play.owed("n1", name) == play.slots_of(users[name])

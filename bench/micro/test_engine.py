@@ -8,13 +8,16 @@ from typing import Any, Final, NamedTuple
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.micro.population import BATCH, KINDS, TICK, UNKNOWN_FROM, batches, populated, scattered
+from bench.micro.population import BATCH, KINDS, TICK, UNKNOWN_FROM, batches, empty_engine, populated, scattered
 from presencedb.engine._kernel import KernelEngine
 from presencedb.ids import IdBatch
+from presencedb.limits import SLOT_COUNT
 
 USERS: Final = {"1M": 1_000_000, "10M": 10_000_000}
 BATCHES: Final = 500
 """Of known and of unknown users: half a million of each, far more than a cache holds."""
+EXPORT: Final = 10_000
+ALL_SLOTS: Final = range(SLOT_COUNT)
 
 
 class Population(NamedTuple):
@@ -76,3 +79,30 @@ def test_first_heartbeat(benchmark: BenchmarkFixture, population: Population) ->
         population.engine.discard_transitions()
 
     measure(benchmark, 50 * BATCH, come, rounds=4, setup=lambda: ((next(fresh),), {}))
+
+
+def test_export(benchmark: BenchmarkFixture, population: Population) -> None:
+    """Every register of the population, ten thousand at a time."""
+
+    def every() -> None:
+        cursor: int | None = 0
+        while cursor is not None:
+            cursor, _ = population.engine.export_slots(ALL_SLOTS, TICK + 1, count_max=EXPORT, cursor=cursor)
+
+    measure(benchmark, population.users, every, rounds=2)
+
+
+def test_export_of_ids(benchmark: BenchmarkFixture, population: Population) -> None:
+    run(benchmark, lambda batch: population.engine.export(batch, TICK + 1), population.known)
+
+
+def test_merge(benchmark: BenchmarkFixture, population: Population) -> None:
+    """Copies into an engine that knows none of these users."""
+    copies = [population.engine.export(batch, TICK + 1) for batch in population.known]
+
+    def into(engine: KernelEngine) -> None:
+        for one in copies:
+            engine.merge(one, TICK + 1)
+            engine.discard_transitions()
+
+    measure(benchmark, len(copies) * BATCH, into, rounds=3, setup=lambda: ((empty_engine(),), {}))

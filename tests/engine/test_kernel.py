@@ -158,6 +158,56 @@ def test_a_slot_that_held_pages_by_the_dozen_is_empty_again() -> None:
     assert engine.stats().bytes < before + 100_000
 
 
+def two_pages_of_one_slot() -> tuple[CheckedEngine, IdBatch, IdBatch, IdBatch]:
+    """An engine at 1,018 with a slot of two pages, the second of which is small already.
+
+    All of the first page were to be forgotten a little later than those of the second, so that they are there still. What
+    is returned are some of the first page with a deadline at 1,019 and at 1,021, and some of the second with one at 1,020.
+    """
+    behind = WIDTH_BITS[IdKind.INT64] - SLOT_BITS
+    hasher, size = Hasher(SEED), 1_600
+    ids = [hasher.id_of(IdKind.INT64, (CROWDED_SLOT << behind) + index * (1 << behind) // size) for index in range(size)]
+    first, second = ids[: size // 2], ids[size // 2 :]
+    engine = CheckedEngine(EngineConfig(ttl_ticks=TTL, retention_ticks=3 * TTL, seed=SEED), tick=1_000)
+    engine.heartbeat(IdBatch(second), 1_000)
+    engine.heartbeat(IdBatch(first), 1_003)
+    early, middle, late = IdBatch(first[:9]), IdBatch(second[:9]), IdBatch(first[9:18])
+    for tick, batch in ((1_013, early), (1_014, middle), (1_015, late)):
+        engine.advance(tick, expiry_count_max=EVERYBODY)
+        engine.heartbeat(batch, tick)
+    for tick in range(1_016, 1_019):
+        engine.advance(tick, expiry_count_max=EVERYBODY)
+    assert len(drained(engine)) == 2 * size + 27
+    assert engine.stats().users == size // 2 + 9
+    return engine, early, middle, late
+
+
+def test_a_page_does_not_merge_with_one_that_is_due() -> None:
+    engine, early, middle, late = two_pages_of_one_slot()
+    assert engine.advance(1_022, expiry_count_max=EVERYBODY)
+    said = drained(engine)
+    assert engine.count() == 0
+    assert engine.stats().users == 27
+    assert sorted(change.tick for change in said) == [1_019] * 9 + [1_020] * 9 + [1_021] * 9
+    assert {change.id for change in said} == {*early, *middle, *late}
+
+
+def test_pages_where_somebody_is_overdue_may_merge() -> None:
+    engine, early, middle, late = two_pages_of_one_slot()
+    engine.set_shared([CROWDED_SLOT], True)
+    assert engine.advance(1_019, expiry_count_max=EVERYBODY)
+    engine.agree([CROWDED_SLOT], 1_019)
+    assert engine.advance(1_022, expiry_count_max=EVERYBODY)
+    assert {change.id for change in drained(engine)} == {*early}
+    assert set(engine.overdue(engine.overdue_slots())) == {*middle, *late}
+    assert engine.heartbeat(IdBatch([*middle][:1]), 1_022) == 0
+    _kernel.check(engine)
+    engine.agree([CROWDED_SLOT], 1_022)
+    assert engine.advance(1_022, expiry_count_max=EVERYBODY)
+    assert {change.id for change in drained(engine)} == {*list(middle)[1:], *late}
+    assert (engine.count(), engine.stats().users) == (1, 27)
+
+
 @pytest.mark.parametrize(
     ("wanted", "engine", "ids"), [("c", "KernelEngine", "_batch"), ("python", "ReferenceEngine", "batch_python")]
 )

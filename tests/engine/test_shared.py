@@ -109,6 +109,7 @@ class TestOverdue:
         while not engine.advance(DUE + 2, expiry_count_max=100):
             calls += 1
             assert engine.count() == 5_000 - engine.transitions_waiting
+            assert len(engine.overdue(ALL)) == 0
         assert calls > 2
         assert sorted(drained(engine)) == [timed_out(user_id, DUE) for user_id in range(5_000)]
 
@@ -316,6 +317,15 @@ class TestHold:
         assert advance(engine, DUE + 7) == []
         engine.agree(ALL, DUE + 7)
         assert {change.tick for change in advance(engine, DUE + 8)} == {DUE + 5}
+
+    def test_nor_does_it_count_for_a_late_heartbeat(self, make_engine: MakeEngine) -> None:
+        engine = make(make_engine, None)
+        advance(engine, DUE)
+        engine.agree(ALL, DUE)
+        engine.hold_timeouts(DUE + 5)
+        advance(engine, DUE + 6)
+        assert merge(engine, [Copy("new", TTL + 7, False), Copy("alice", TTL + 7, False)], DUE + 6) == 1
+        assert list(engine.last_seen(batch("new", "alice"))) == [T - TTL - 1, T]
 
 
 class TestReplicas:

@@ -10,7 +10,7 @@ to the cluster. It knows nothing of how the cluster works. What it holds against
   answer nothing, or that it does not know; it may not guess.
 * **Who is gone is offline in time.** The cluster is *calm* when nothing is wrong with it but that processes are dead, and
   fewer of them than a user has owners. Who has not beaten for a ttl is answered false `LATE_MS` later, if the cluster was
-  calm for all that time. A sign-off in a calm cluster is true everywhere at once, one during accidents `LATE_MS` after.
+  calm for all that time. A sign-off is true everywhere once the cluster has been calm for `LATE_MS`.
 * **Calm is known.** `KNOWN_MS` after it became calm nobody is answered nil any more, and every call succeeds.
 * **Each change is told once.** A feed says of a user by turns that it is online and that it is not.
 """
@@ -48,7 +48,6 @@ class _User:
     beat_ended_ns: int = NEVER_NS
     """When the last attempt to beat ended: until then it may have come to effect."""
     sign_offs_under_way: int = 0
-    sign_off_began_ns: int = NEVER_NS
     signed_off_ns: int = NEVER_NS
     """When the last sign-off came to its end."""
     sign_off_holds: bool = False
@@ -103,7 +102,6 @@ class Judge:
         """A user signs off."""
         user = self._user(user_id)
         user.sign_offs_under_way += 1
-        user.sign_off_began_ns = self.now_ns()
         user.safe_until_ns = min(user.safe_until_ns, self.now_ns() - 1)
 
     def sign_off_ends(self, user_id: int, *, acknowledged: bool) -> None:
@@ -182,7 +180,7 @@ class Judge:
         if calm_ns is None or user.beats_under_way:
             return False
         if user.sign_off_holds and asked_ns >= user.signed_off_ns:
-            return calm_ns < user.sign_off_began_ns or asked_ns > calm_ns + LATE_MS * NS_PER_MS
+            return asked_ns > calm_ns + LATE_MS * NS_PER_MS
         last_ns = max(user.beat_ended_ns, calm_ns)
         return asked_ns > last_ns + self._ttl_ns + LATE_MS * NS_PER_MS
 

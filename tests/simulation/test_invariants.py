@@ -96,10 +96,10 @@ def test_who_is_gone_is_offline_in_time(court: Court) -> None:
 
 
 def test_a_sign_off_in_calm_is_true_at_once(court: Court) -> None:
-    court.beat(1_000, 1_010)
-    court.sign_off(1_500, 1_510)
-    assert not court.blames(1_505, 1_520, True)
-    assert court.blames(1_511, 1_520, True)
+    court.beat(5_000, 5_010)
+    court.sign_off(5_500, 5_510)
+    assert not court.blames(5_505, 5_520, True)
+    assert court.blames(5_511, 5_520, True)
 
 
 def test_a_sign_off_during_an_accident_is_true_when_it_is_over(court: Court) -> None:

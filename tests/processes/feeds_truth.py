@@ -181,7 +181,7 @@ class Account:
             assert change.at is None, f"{change}: if it was missed nobody knows when"
             assert (change.online is None) == (change.reason == "unknown")
             assert change.online is not told, f"{change} is nothing new"
-            places = self._places_behind_a_gap(user_id, change.online)
+            places = self._places_found_out(user_id, change.online)
         else:
             assert not self._watches or change.online is not told, f"{change} is nothing new"
             places = self._step(event_of(change), told)
@@ -268,11 +268,11 @@ class Account:
         run = self._truth.runs[self._begin.run]
         return {Place(run.number, run.index_at(user_id, self._begin.at))}
 
-    def _places_behind_a_gap(self, user_id: Id, status: bool | None) -> set[Place]:
-        if not self._resyncs:
-            return set()
-        is_told = self._truth.runs[self._run].beginning is not Beginning.UNKNOWN  # else it may be asked at any time
-        runs = self._truth.runs[self._run + is_told :]
+    def _places_found_out(self, user_id: Id, status: bool | None) -> set[Place]:
+        """Where a reader may be who found out that a user has another status than was told."""
+        runs = self._truth.runs[self._run + 1 :] if self._resyncs else []
+        if self._truth.runs[self._run].beginning is Beginning.UNKNOWN:
+            runs = [self._truth.runs[self._run], *runs]  # nobody is told anything, but statuses are asked at each connection
         return {place for run in runs for place, states in run.places(user_id) if status in states}
 
 

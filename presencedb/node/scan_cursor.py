@@ -19,7 +19,7 @@ def scan_position(cursor: str | None) -> int:
     if cursor is None:
         return 0
     if not _CURSOR.fullmatch(cursor):
-        raise BadRequest("this is not a cursor that online gave")
+        raise BadRequest("this is not a cursor that a scan gave")
     return int(cursor, 16)
 
 

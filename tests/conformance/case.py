@@ -13,8 +13,11 @@ class Server(Enum):
     OPEN = "no token is needed"
     GUARDED = "the tokens of `TOKENS` are needed"
     WARMING = "it has just started with a warm-up, and knows of nobody"
+    MEMBER = "it is the only member of a cluster, with the seed and the epoch of `MEMBER`, and knows that nobody is online"
 
 
+MEMBER: dict[str, Any] = {"epoch": 5, "seed": 7, "replicas": 2, "id": "n1", "address": "node.example:7411", "weight": 100}
+"""The cluster of a member, and the member."""
 TTL_MS = 3_600_000
 """Long enough that nobody times out while the cases run."""
 TICK_MS = 100

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from tests.conformance import command_cases, framing_cases, refusal_cases, watch_cases
+from tests.conformance import command_cases, framing_cases, member_cases, refusal_cases, watch_cases
 from tests.conformance.case import Case
 
 
@@ -20,4 +20,4 @@ def _table(*groups: tuple[Case, ...]) -> tuple[Case, ...]:
     return cases
 
 
-CASES: Final = _table(framing_cases.CASES, command_cases.CASES, watch_cases.CASES, refusal_cases.CASES)
+CASES: Final = _table(framing_cases.CASES, command_cases.CASES, watch_cases.CASES, refusal_cases.CASES, member_cases.CASES)

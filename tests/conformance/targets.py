@@ -9,13 +9,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from presencedb.client.cluster.dialling import Dialling
+from presencedb.client.dial import MakeSocket, socket_maker
+from presencedb.client.settings import ClientSettings
+from presencedb.client.targets import Greeting
 from presencedb.credentials import Credentials, parse_secrets
+from presencedb.node.cluster.settings import ClusterSettings
 from presencedb.node.node import Node, NodeSettings
+from presencedb.placement import Member, Topology
 from tests.conformance import wire
-from tests.conformance.case import TICK_MS, TOKENS, TTL_MS, Case, Server
+from tests.conformance.case import MEMBER, TICK_MS, TOKENS, TTL_MS, Case, Server
 from tests.conformance.cases import CASES
 from tests.router.running import running_router
 from tests.support.process import ServerProcess
+from tests.support.waiting import wait_until_async
 
 TOKEN_FILE: Final = "".join(f"conformance:{token}{':' + rights if rights else ''}\n" for token, rights in TOKENS.items())
 
@@ -37,9 +44,10 @@ _TOLD: Final = frozenset({"watch", "unwatch", "follow"})
 
 
 def routed_cases() -> list[Case]:
-    """The cases that a router passes unchanged. Changes are told by nodes."""
+    """The cases that a router passes unchanged. Changes are told by nodes, and members ask each other."""
     assert {each.name for each in CASES} > DIFFERENT_BEHIND_A_ROUTER.keys()
     told = {each.name for each in CASES if any(wire.value(name) in sent_by(each) for name in _TOLD)}
+    told |= {each.name for each in CASES if each.server is Server.MEMBER}
     return [each for each in CASES if each.name not in DIFFERENT_BEHIND_A_ROUTER and each.name not in told]
 
 
@@ -55,20 +63,34 @@ def sent_by(case: Case) -> bytes:
 async def node_for(case: Case) -> AsyncIterator[tuple[str, int]]:
     """The address of a fresh node in this process and loop, set up as the case wants it."""
     guarded = case.server is Server.GUARDED
-    settings = NodeSettings(
-        listen=("127.0.0.1", 0),
-        ttl_ms=TTL_MS,
-        tick_ms=TICK_MS,
-        credentials=Credentials(parse_secrets(TOKEN_FILE, "tokens")) if guarded else None,
-        warm_up=case.server is Server.WARMING,
+    with tempfile.TemporaryDirectory(prefix="presencedb-") as folder:
+        settings = NodeSettings(
+            listen=("127.0.0.1", 0),
+            ttl_ms=TTL_MS,
+            tick_ms=TICK_MS,
+            credentials=Credentials(parse_secrets(TOKEN_FILE, "tokens")) if guarded else None,
+            warm_up=case.server is Server.WARMING,
+            cluster=lone_member(Path(folder)) if case.server is Server.MEMBER else None,
+        )
+        node = Node(settings)
+        await node.start()
+        try:
+            await wait_until_async(lambda: node.ready)
+            assert node.tcp_address is not None
+            yield node.tcp_address
+        finally:
+            await node.stop()
+
+
+def lone_member(data_dir: Path) -> ClusterSettings:
+    """The cluster of which `MEMBER` is the only member, at its first start."""
+    topology = Topology(
+        MEMBER["epoch"], MEMBER["seed"], MEMBER["replicas"], (Member(MEMBER["id"], MEMBER["address"], MEMBER["weight"]),)
     )
-    node = Node(settings)
-    await node.start()
-    try:
-        assert node.tcp_address is not None
-        yield node.tcp_address
-    finally:
-        await node.stop()
+    greeting = Greeting(MEMBER["id"])
+    settings: ClientSettings[MakeSocket] = ClientSettings(targets=[], greeting=greeting, connect_timeout_s=2, timeout_s=5)
+    dialling = Dialling(settings, socket_maker)
+    return ClusterSettings(name="conformance", topology=topology, dialling=dialling, data_dir=data_dir)
 
 
 @contextlib.asynccontextmanager

@@ -11,7 +11,7 @@ import pytest
 from presencedb.errors import ERRORS
 from presencedb.protocol.commands import COMMANDS
 from tests.conformance import wire
-from tests.conformance.case import Case, Exchange, case, say
+from tests.conformance.case import Case, Exchange, Server, case, say
 from tests.conformance.cases import CASES
 from tests.conformance.patterns import COUNT, Keep, Kept, Mismatch
 from tests.conformance.runner import run_case
@@ -21,12 +21,15 @@ SINGLE_BYTES_MAX = 4_000
 """Longer exchanges are cut into pieces of a kilobyte instead."""
 NOT_BY_BYTES = {
     "busy": "only with 1,024 requests in flight, and a node answers at once: tests/protocol/test_order.py",
-    "moved": "only in a cluster",
+    "moved": "only where a cluster has several members: tests/node/cluster/",
 }
-NOT_ALONE = {"ages", "pages_out", "missed"}
-"""Commands between members: tests/node/cluster/."""
 
-each_case = pytest.mark.parametrize("each", CASES, ids=[each.name.replace(" ", "-") for each in CASES])
+
+def name_of(each: Case) -> str:
+    return each.name.replace(" ", "-")
+
+
+each_case = pytest.mark.parametrize("each", CASES, ids=name_of)
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +51,14 @@ async def test_a_node_whose_input_comes_in_small_pieces(each: Case) -> None:
         await asyncio.to_thread(run_case, each, address, piece_bytes=1 if longest < SINGLE_BYTES_MAX else 1024)
 
 
-@each_case
+@pytest.mark.parametrize("each", [each for each in CASES if each.server is not Server.MEMBER], ids=name_of)
 def test_a_node_as_a_process(each: Case, processes: NodeProcesses) -> None:
     with processes.address_for(each) as address:
         run_case(each, address)
 
 
 @pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.slow), 2])
-@pytest.mark.parametrize("each", routed_cases(), ids=lambda each: each.name.replace(" ", "-"))
+@pytest.mark.parametrize("each", routed_cases(), ids=name_of)
 async def test_a_router_over_three_nodes(each: Case, replicas: int) -> None:
     async with router_for(each, replicas) as address:
         await asyncio.to_thread(run_case, each, address)
@@ -81,7 +84,7 @@ def answered_codes() -> set[str]:
     return codes
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - NOT_ALONE))
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_case_in_which_it_succeeds(name: str) -> None:
     succeeded = [
         each.name

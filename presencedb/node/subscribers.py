@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from presencedb.errors import TooLarge
-from presencedb.ids import IdBatch
+from presencedb.ids import Id, IdBatch
 from presencedb.limits import EVENTS_HIGH_WATER_BYTES, EVENTS_LOW_WATER_BYTES, WATCHED_IDS_MAX
 from presencedb.node.delivery import Delivery
 from presencedb.node.feed import Feed
@@ -40,6 +40,15 @@ class Subscribers:
     @property
     def follower_count(self) -> int:
         return len(self.delivery.followers)
+
+    @property
+    def reader_count(self) -> int:
+        """Connections that watch or follow."""
+        return len(self._readers)
+
+    def watched_ids(self) -> set[Id]:
+        """All that anybody watches; at the cost of making an object of each."""
+        return {user_id for watcher in self.delivery.watching for user_id in self.index.watched(watcher)}
 
     def watch(self, connection: Connection, ids: IdBatch, cursor: str | None, tick: int) -> tuple[str, bytes]:
         """Tell a connection of these users too, from now on or from a cursor on.

@@ -12,9 +12,11 @@ from typing import Final
 import structlog
 
 from presencedb.client.cluster.fanout import Fanout
+from presencedb.clock import SystemClock
 from presencedb.credentials import Credentials, Right
 from presencedb.limits import SECOND_MS
 from presencedb.placement import Topology
+from presencedb.router.feeds import RouterFeeds
 from presencedb.router.service import RouterService
 from presencedb.router.settings import RouterSettings
 from presencedb.transport.doorkeeper import Doorkeeper
@@ -50,6 +52,7 @@ class Router:
             await parts.listen(self._settings)
         except BaseException:
             parts.listener.stop()
+            await parts.feeds.close()
             await parts.fanout.close()
             raise
         self._parts = parts
@@ -68,6 +71,7 @@ class Router:
         # Half of the time for clients that go on sending; after it, what they have sent is refused instead of served.
         parts.service.stopping = not await parts.hub.wait_until_quiet(timeout_ms // 2)
         await parts.hub.close(max(0, int((deadline_s - parts.hub.loop.time()) * SECOND_MS)))
+        await parts.feeds.close()
         await parts.fanout.close()
         log.info("router stopped", router=self._settings.router_id)
 
@@ -128,7 +132,9 @@ class _Parts:
         self.address = ""
         self.doorkeeper = Doorkeeper(settings.credentials)
         self.fanout = Fanout(settings.topology, settings.dialling, random)
-        self.service = RouterService(self.fanout, self.doorkeeper, settings.router_id, secrets.token_hex(_RUN_BYTES))
+        run = secrets.token_hex(_RUN_BYTES)
+        self.feeds = RouterFeeds(self.fanout.view, settings.dialling, random, run, SystemClock())
+        self.service = RouterService(self.fanout, self.feeds, self.doorkeeper, settings.router_id, run)
         self.listener = Listener(self.hub, self.service, self.doorkeeper.rights_of(None))
 
     async def listen(self, settings: RouterSettings) -> None:

@@ -16,12 +16,14 @@ from presencedb.client.cluster.fanout import Fanout
 from presencedb.errors import Error, Unavailable
 from presencedb.protocol.greeting import greeting
 from presencedb.protocol.messages import Request
+from presencedb.router.feeds import RouterFeeds
 from presencedb.router.pressure import Pressure
 from presencedb.transport.connection import Connection
 from presencedb.transport.doorkeeper import Doorkeeper
 
 log = structlog.get_logger()
 
+_FEEDS: Final = frozenset({"watch", "unwatch", "follow"})
 _WRITES: Final = frozenset({"heartbeat", "offline"})
 
 
@@ -34,11 +36,12 @@ class RouterService:
         stopping: requests are not served any more.
     """
 
-    def __init__(self, fanout: Fanout, doorkeeper: Doorkeeper, router_id: str, run: str) -> None:
+    def __init__(self, fanout: Fanout, feeds: RouterFeeds, doorkeeper: Doorkeeper, router_id: str, run: str) -> None:
         self.requests = 0
         self.pressure = Pressure()
         self.stopping = False
         self._fanout = fanout
+        self._feeds = feeds
         self._doorkeeper = doorkeeper
         self._router_id = router_id
         self._run = run
@@ -53,6 +56,8 @@ class RouterService:
             if request.command.name == "hello":
                 self._doorkeeper.admit(connection, request.options)
                 connection.reply(request, self._greeting())
+            elif request.command.name in _FEEDS:
+                self._feeds.serve(connection, request)
             else:
                 self._forward(connection, request)
         except Error as error:
@@ -63,10 +68,12 @@ class RouterService:
 
     def has_room(self, connection: Connection) -> None:
         """A connection that something was held back for can take some."""
+        self._feeds.has_room(connection)
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone."""
         self.pressure.forget(connection)
+        self._feeds.closed(connection)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,9 @@ counted: that is an error, for a number without it would be a lie.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 from functools import lru_cache
+from math import ceil, sqrt
 from typing import Any, Final
 
 from presencedb.client.cluster.view import View
@@ -23,10 +25,12 @@ from presencedb.placement.slots import SLOT_SET_BYTES
 
 _HASH_BITS: Final = 128
 _KIND_BITS: Final = 2
+_DEVIATIONS: Final = 3
+"""How many standard deviations above its share of a page a member is asked for: it seldom has more than that there."""
 
 
 @lru_cache(maxsize=2)
-def _slots_by_rank(table: OwnerTable) -> list[tuple[SlotSet, ...]]:
+def slots_by_rank(table: OwnerTable) -> list[tuple[SlotSet, ...]]:
     """For each rank what each member owns there."""
     ranks = []
     for rank in range(table.depth):
@@ -53,7 +57,7 @@ def assign(view: View, wanted: SlotSet, without: frozenset[str]) -> dict[int, Sl
     left = wanted
     may_be_asked = view.mask_without(without)
     for synced_only in (True, False):
-        for by_member in _slots_by_rank(view.table):
+        for by_member in slots_by_rank(view.table):
             for member, owned in enumerate(by_member):
                 if not len(left):
                     return asked
@@ -122,12 +126,7 @@ class Sweep:
         raise NotImplementedError
 
     def _finish(self) -> None:
-        try:
-            self._waiter.set_result(self._result())
-        except ProtocolError as error:
-            self._waiter.set_exception(error)
-
-    def _result(self) -> Any:
+        """Each slot's owner has answered."""
         raise NotImplementedError
 
 
@@ -139,15 +138,20 @@ class Count(Sweep):
     def _params(self, slots: SlotSet) -> tuple[Any, ...]:
         return (_options(slots),)
 
-    def _result(self) -> int:
+    def _finish(self) -> None:
         counts = list(self._results.values())
-        if not all(type(count) is int and count >= 0 for count in counts):
-            raise not_understood_by_cluster("count")
-        return sum(counts)
+        if all(type(count) is int and count >= 0 for count in counts):
+            self._waiter.set_result(sum(counts))
+        else:
+            self._waiter.set_exception(not_understood_by_cluster("count"))
 
 
 class Online(Sweep):
-    """`online`: a page of the scan. Positions are the same on every node, so any of them goes on where another was."""
+    """`online`: a page of the scan. Positions are the same on every node, so any of them goes on where another was.
+
+    A page ends where the first of the members' pages ends; what others have beyond that is thrown away. So each is asked for
+    its share and a little more, and all of them again from there on where that was too little.
+    """
 
     method = "online"
 
@@ -155,37 +159,65 @@ class Online(Sweep):
         super().__init__(view, slots, waiter)
         self._cursor = cursor
         self._limit = limit
+        self._found: list[Id] = []
 
     def _params(self, slots: SlotSet) -> tuple[Any, ...]:
-        # A page ends where the first of the members' pages ends: what others have beyond that would be thrown away.
-        return (self._cursor, max(1, self._limit // max(1, self._left)), _options(slots))
+        wanted = self._limit - len(self._found)
+        share = wanted * len(slots) / max(1, len(self._slots))
+        return (self._cursor, min(wanted, ceil(share + _DEVIATIONS * sqrt(share)) + 1), _options(slots))
 
-    def _result(self) -> tuple[str | None, list[Id]]:
-        pages = [read_page(result) for result in self._results.values()]
+    def _finish(self) -> None:
         try:
-            ends = [int(cursor, 16) for cursor, _ in pages if cursor is not None]
-            if min(ends, default=0) < 0:
-                raise ValueError("a position is not negative")
-        except ValueError:
-            raise not_understood_by_cluster("online") from None
+            end, ids = self._page()
+        except ProtocolError as error:
+            self._waiter.set_exception(error)
+            return
+        self._found += ids
+        self._cursor = None if end is None else f"{end:x}"
+        if end is None or len(self._found) == self._limit:
+            self._waiter.set_result((self._cursor, self._found))
+        else:
+            self.start()
+
+    def _page(self) -> tuple[int | None, list[Id]]:
+        """What follows the cursor as far as every member has told, and the position behind it; None: that is all."""
+        pages = [read_page(result) for result in self._results.values()]
+        end = min((_position(cursor) for cursor, _ in pages if cursor is not None), default=None)
+        if end is not None and self._cursor is not None and end <= _position(self._cursor):
+            raise not_understood_by_cluster("online")  # it would go on for ever
+        placed = self._placed(user_id for _, ids in pages for user_id in ids)
+        if end is not None:
+            placed = [one for one in placed if one[0] < end]
+        wanted = self._limit - len(self._found)
+        if len(placed) > wanted:
+            end = placed[wanted][0]
+            placed = placed[:wanted]
+        return end, [user_id for _, user_id in placed]
+
+    def _placed(self, ids: Iterable[Id]) -> list[tuple[int, Id]]:
+        """The ids in the order of their positions."""
         place = Hasher(self._view.topology.seed).place
         placed: list[tuple[int, Id]] = []
         try:
-            for _, ids in pages:
-                for user_id in ids:
-                    slot, kind, hashed = place(user_id)
-                    aligned = hashed << (_HASH_BITS - WIDTH_BITS[kind])
-                    placed.append(((slot << _KIND_BITS | kind) << _HASH_BITS | aligned, user_id))
+            for user_id in ids:
+                slot, kind, hashed = place(user_id)
+                aligned = hashed << (_HASH_BITS - WIDTH_BITS[kind])
+                placed.append(((slot << _KIND_BITS | kind) << _HASH_BITS | aligned, user_id))
         except BadRequest:
             raise not_understood_by_cluster("online") from None
-        end = min(ends, default=None)
-        if end is not None:
-            placed = [one for one in placed if one[0] < end]
         placed.sort(key=lambda one: one[0])
-        if len(placed) > self._limit:
-            end = placed[self._limit][0]
-            placed = placed[: self._limit]
-        return None if end is None else f"{end:x}", [user_id for _, user_id in placed]
+        return placed
+
+
+def _position(cursor: str) -> int:
+    """The position that a cursor of a node names."""
+    try:
+        position = int(cursor, 16)
+    except ValueError:
+        raise not_understood_by_cluster("online") from None
+    if position < 0:
+        raise not_understood_by_cluster("online")
+    return position
 
 
 class _Part:

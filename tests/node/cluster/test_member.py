@@ -203,3 +203,16 @@ def test_copies_back_and_forth_change_nothing(tmp_path: Path) -> None:
             assert (now_ids, now_signed_off) == (ids, signed_off)
             grown = {now - then for now, then in zip(now_ages_ms, ages_ms, strict=True)}
             assert len(grown) == 1, "every register is as much older as time has gone by"
+
+
+def test_the_restart_of_another_member_is_no_reason_to_doubt(tmp_path: Path) -> None:
+    with playing(tmp_path) as play:
+        play.wait_until_synced()
+        play.cluster.kill("n1")
+        play.world.run_for(0.3)
+        play.cluster.start_node("n1", anew=True)
+        for _ in range(100):
+            play.world.run_for(0.01)
+            assert play.role("n2").ready
+            assert play.role("n3").ready
+        assert play.role("n1").ready

@@ -12,6 +12,7 @@ answers is not blamed for how much it is asked. Who asks sees that by `keeps_up`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -138,6 +139,7 @@ class MemberConnection:
         self._timer: asyncio.TimerHandle | None = None
         self._tried = asyncio.Event()
         self._gone = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._task = self._loop.create_task(self._keep_connected(), name=f"presencedb-member-{member.id}")
 
     @property
@@ -163,6 +165,10 @@ class MemberConnection:
     async def tried(self) -> None:
         """Wait until the first attempt to connect has ended, well or not."""
         await self._tried.wait()
+
+    def hurry(self) -> None:
+        """Connect now instead of after a wait: it has shown that it is there."""
+        self._hurried.set()
 
     def ask(self, question: Question, method: str, params: Params, id_count: int = 0) -> None:
         """Ask it something. A question waits where the member does not keep up; it may fail before this returns."""
@@ -314,7 +320,14 @@ class MemberConnection:
             if link is None or not link.was_of_use:
                 wait_ms = min(MEMBER_RETRY_MS_MIN << min(failure_count, 16), MEMBER_RETRY_MS_MAX)
                 failure_count += 1
-                await asyncio.sleep(self._random.uniform(0.5, 1) * wait_ms / SECOND_MS)
+                await self._wait(self._random.uniform(0.5, 1) * wait_ms / SECOND_MS)
+
+    async def _wait(self, wait_s: float) -> None:
+        """Between two attempts."""
+        self._hurried.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._hurried.wait()
 
     async def _connect(self) -> Link | None:
         settings = self._dialling.settings

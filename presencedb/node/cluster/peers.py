@@ -44,6 +44,11 @@ class Peers:
         connection = self.connections.get(member_id)
         return connection is not None and connection.state is MemberState.UP
 
+    def is_down(self, member_id: str) -> bool:
+        """Whether it is a member, and there is no connection to it."""
+        connection = self.connections.get(member_id)
+        return connection is not None and connection.state is not MemberState.UP and connection.link is None
+
     def is_gone(self, member_id: str) -> bool:
         """Whether nobody is there: no process listens at its address, or it is no member."""
         connection = self.connections.get(member_id)

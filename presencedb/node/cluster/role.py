@@ -9,6 +9,7 @@ from typing import Any
 
 from presencedb.client.cluster.member import MemberConnection, MemberState
 from presencedb.engine import Engine
+from presencedb.errors import Unavailable
 from presencedb.ids import Id, IdBatch
 from presencedb.limits import STALL_TICKS
 from presencedb.node.cluster.agreement import Agreement
@@ -73,6 +74,7 @@ class ClusterRole:
         self.sync = Sync(own_id, founding, self.peers, engine=engine, ticker=ticker, scale=scale, on_synced=on_synced)
         self.agreement = Agreement(engine, ticker, self.peers, self._others_of)
         self._last_tick = ticker.now()
+        self._away_ticks = 0
         self._paused_at_tick = -1
         self._go_by(settings.topology)
         self.peers.on_change = self._peer_changed
@@ -96,13 +98,15 @@ class ClusterRole:
 
     def look(self) -> None:
         """Before anything is answered: see whether this node was away, for then it knows less than it did."""
-        if self._paused_at_tick != self._last_tick and (jump_ticks := self._away_ticks):
+        jump_ticks = self._ticker.now() - self._last_tick
+        self._away_ticks = jump_ticks if jump_ticks > STALL_TICKS else 0
+        if self._away_ticks and self._paused_at_tick != self._last_tick:
             self._paused_at_tick = self._last_tick
             self.sync.pause(jump_ticks)
 
     @property
     def late_ticks(self) -> int:
-        """By how much a write that is read now may be older than it seems, because this node was away since it was sent.
+        """By how much a write may be older than it seems that was read when it was last looked: this node was away since.
 
         Other owners have these writes too, and later ones: one that came late must not be taken for later than those.
         """
@@ -165,16 +169,17 @@ class ClusterRole:
         return scan_cursor(position), list(copies.ids), ages_to_send_ms(copies, self._ticker), signed_off
 
     def missed(self, member_id: str, pulled: tuple[int, ...] | None) -> list[list[int]]:
-        """The answer to `missed`."""
+        """The answer to `missed`. The member itself always says what it has pulled; others may look.
+
+        Raises:
+            Unavailable: what it misses cannot be passed on to it: it is asked to wait until it can be.
+        """
+        if pulled is not None and self.peers.is_down(member_id):
+            self.peers.connections[member_id].hurry()
+            raise Unavailable(f"{member_id} cannot be reached from here yet")
         return self.owed.answer(member_id, NO_SLOTS if pulled is None else SlotSet(pulled)).to_wire()
 
     # --- inside ------------------------------------------------------------------------------------------------------
-
-    @property
-    def _away_ticks(self) -> int:
-        """How long this node was away, until it has caught up; 0 if it was not."""
-        jump_ticks = self._ticker.now() - self._last_tick
-        return jump_ticks if jump_ticks > STALL_TICKS else 0
 
     def _late_ms(self) -> int:
         return self._away_ticks * self._ticker.tick_ms

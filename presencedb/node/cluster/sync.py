@@ -22,7 +22,7 @@ import structlog
 
 from presencedb.client.cluster.member import MemberState
 from presencedb.engine import Engine
-from presencedb.errors import Error, ProtocolError
+from presencedb.errors import Error, ProtocolError, Unavailable
 from presencedb.limits import PEER_POLL_MS
 from presencedb.node.cluster.founding import Founding
 from presencedb.node.cluster.peer_view import PeerView
@@ -36,6 +36,8 @@ log = structlog.get_logger()
 
 _SLACK_TICKS: Final = 2
 """A ttl is over for sure when the ticks of its first and last beat are over too."""
+_REFUSALS_MAX: Final = 2
+"""The first one is usual where a member has just started: it has yet to connect to this node."""
 
 
 class Sync:
@@ -176,6 +178,7 @@ class Sync:
         if view is None:
             return
         view.poll = False
+        view.refusals = 0
         try:
             missed = SlotSet.from_wire(result) & self._own
         except ProtocolError as error:
@@ -190,11 +193,16 @@ class Sync:
         self._judge()
         self._start_pull(member_id)
 
-    def not_polled(self, member_id: str, run: str) -> None:
-        """A member did not answer."""
+    def not_polled(self, member_id: str, run: str, *, refused: bool) -> None:
+        """A member did not answer; or it has refused to, since what this node misses could not be passed on to it now."""
         view = self._view_of(member_id, run)
-        if view is not None:
-            view.poll = False
+        if view is None:
+            return
+        view.poll = False
+        view.refusals = view.refusals + 1 if refused else 0
+        if view.refusals == _REFUSALS_MAX:
+            view.heard = False
+            self._judge()
 
     def told_slots(self, member_id: str, run: str, result: Any) -> None:
         """A member has told in which slots it is synced."""
@@ -336,8 +344,8 @@ class _Poll:
     def answered(self, result: Any) -> None:
         self._sync.polled(self._member_id, self._run, self, result)
 
-    def failed(self, error: Error) -> None:  # noqa: ARG002 - it is asked again
-        self._sync.not_polled(self._member_id, self._run)
+    def failed(self, error: Error) -> None:
+        self._sync.not_polled(self._member_id, self._run, refused=isinstance(error, Unavailable))
 
 
 class _Slots:

@@ -50,11 +50,14 @@ class Value:
     """A value and its origin: `--ttl 5`, `PRESENCEDB_TTL=5`, `presencedb.toml, ttl = 5`, `the default of --ttl`.
 
     The origin of a value that may hold a secret is without it: `--url`, `PRESENCEDB_URL`, `presencedb.toml, url`.
+
+    Attributes:
+        text: what was written; None: nobody wrote anything, it is a default.
     """
 
     value: object
     origin: str
-    given: bool
+    text: str | None
 
 
 class Settings:
@@ -77,9 +80,23 @@ class Settings:
         """Where the value came from, and as what, for a message."""
         return self._values[option.name].origin
 
+    def takes(self, option: Option[Any]) -> bool:
+        """Whether the command takes the option."""
+        return option.name in self._values
+
     def given(self, option: Option[Any]) -> bool:
         """Whether somebody chose the value, even if the default is the same."""
-        return self._values[option.name].given
+        return self._values[option.name].text is not None
+
+    def given_texts(self) -> dict[str, str]:
+        """What was written, by the names of the options that somebody chose: for a process that is to have the same."""
+        return {name: value.text for name, value in self._values.items() if value.text is not None}
+
+    def with_default(self, option: Option[T], value: T, origin: str) -> Settings:
+        """The same with another default for an option, which tells nothing where somebody chose a value."""
+        if self.given(option):
+            return self
+        return Settings({**self._values, option.name: Value(value, origin, None)}, self.token)
 
 
 def read_settings(command: str, flags: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
@@ -143,7 +160,7 @@ def _read_option(
         value = document[option.name]
         origin = f"{path}, {option.name}{_value_shown(option, ' = ', value)}"
         return _parsed(option, _toml_text(option, value, origin), origin)
-    return Value(option.default, f"the default of {option.flag}", given=False)
+    return Value(option.default, f"the default of {option.flag}", None)
 
 
 def _value_shown(option: Option[Any], sign: str, value: object) -> str:
@@ -153,7 +170,7 @@ def _value_shown(option: Option[Any], sign: str, value: object) -> str:
 
 def _parsed(option: Option[Any], text: str, origin: str) -> Value:
     try:
-        return Value(option.parse(text), origin, given=True)
+        return Value(option.parse(text), origin, text)
     except ValueError as error:
         raise ConfigError(f"{origin}: {error}") from None
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from presencedb.limits import DAY_MS, RETENTION_MS_MAX, SECOND_MS, TICK_MS_MIN
+from presencedb.limits import DAY_MS, MEMBERS_MAX, RETENTION_MS_MAX, SECOND_MS, TICK_MS_MIN, WEIGHT_DEFAULT, WEIGHT_MAX
 
 UNITS_MS: Final = {"ms": 1, "s": SECOND_MS, "m": 60 * SECOND_MS, "h": 3600 * SECOND_MS, "d": DAY_MS}
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?(ms|s|m|h|d)?", re.ASCII)
@@ -30,6 +30,14 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class NodePlace(NamedTuple):
+    """A node of a cluster: its name, where it listens, and its share of the users, relative to the others'."""
+
+    name: str
+    address: Address
+    weight: int = WEIGHT_DEFAULT
 
 
 def parse_duration_ms(text: str, unit: str = "s") -> int:
@@ -145,6 +153,40 @@ def parse_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
         raise ValueError("it takes 1 to 63 letters, digits, dots, dashes and underscores, the first a letter or digit")
     return text
+
+
+def parse_membership(text: str) -> Path:
+    """`static:FILE`: where the list of members is."""
+    kind, colon, path = text.partition(":")
+    if kind != "static" or not colon or not path:
+        raise ValueError("it takes static:FILE, the list of members that `presencedb cluster init` writes")
+    return parse_path(path)
+
+
+def parse_nodes(text: str) -> tuple[NodePlace, ...]:
+    """`NAME=HOST:PORT` or `NAME=HOST:PORT*WEIGHT` for each, divided by commas; or how many: n1, n2, ... on free ports."""
+    if text.strip().isdigit():
+        count = count_between(1, MEMBERS_MAX)(text)
+        return tuple(NodePlace(f"n{number}", Address("127.0.0.1", 0)) for number in range(1, count + 1))
+    places = tuple(_parse_node(part.strip()) for part in text.split(","))
+    names = [place.name for place in places]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"there are two nodes called {twice}")
+    if len(places) > MEMBERS_MAX:
+        raise ValueError(f"a cluster has at most {MEMBERS_MAX} nodes")
+    return places
+
+
+def _parse_node(text: str) -> NodePlace:
+    name, equals, place = text.partition("=")
+    if not equals:
+        raise ValueError("it takes a number of nodes, or NAME=HOST:PORT[*WEIGHT] for each, divided by commas")
+    address, star, weight = place.partition("*")
+    return NodePlace(
+        parse_name(name.strip()),
+        parse_address(address),
+        count_between(0, WEIGHT_MAX)(weight) if star else WEIGHT_DEFAULT,
+    )
 
 
 def parse_path(text: str) -> Path:

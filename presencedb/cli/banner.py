@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from presencedb.cli.secrets import asks_for_token, first_rights
+from presencedb.cli.secrets import asks_for_token, first_rights, token_files
 from presencedb.config import (
     API_KEYS,
     HTTP,
@@ -82,15 +82,26 @@ def curl_line(settings: Settings, address: Address) -> str:
 
 def cli_line(settings: Settings, url: str) -> str:
     """A question by this command line that works when pasted: `status`, or `ping` where the first token may not read."""
-    may_read = settings[TOKEN_FILE] is None or Right.READ in first_rights(settings, TOKEN_FILE)
-    parts = [_program(), "status" if may_read else "ping", "--url", url]
+    may_read = Right.READ in _rights_of_cli(settings)
+    line = _client_line(settings, url, "status" if may_read else "ping")
+    return f"{line} {EXAMPLE_ID}" if may_read else line
+
+
+def admin_line(settings: Settings, url: str, command: str) -> str | None:
+    """A look inside that works when pasted; None: the first token may not look."""
+    rights = _rights_of_cli(settings)
+    return _client_line(settings, url, command) if {Right.READ, Right.ADMIN} <= rights else None
+
+
+def _client_line(settings: Settings, url: str, command: str) -> str:
+    parts = [_program(), command, "--url", url]
     if url.startswith("presence+tls:"):
         parts += ["--tls-ca", shlex.quote(str(settings[TLS_CERT]))]
-    if settings[TOKEN_FILE] is not None:
-        parts += ["--token-file", shlex.quote(str(settings[TOKEN_FILE]))]
+    if of_file := token_files(settings)[:1]:
+        parts += ["--token-file", shlex.quote(str(settings[of_file[0]]))]
     elif asks_for_token(settings):
         parts = [f'{TOKEN_VARIABLE}="${TOKEN_VARIABLE}"', *parts]
-    return " ".join([*parts, EXAMPLE_ID] if may_read else parts)
+    return " ".join(parts)
 
 
 def node_url(settings: Settings, tcp: Address | None, unix: Path | None) -> str:
@@ -113,6 +124,11 @@ def _rights_of_curl(settings: Settings) -> frozenset[Right]:
     if settings[API_KEYS] is not None:
         return first_rights(settings, API_KEYS)
     return ALL_RIGHTS if _is_keyless(settings) else frozenset()
+
+
+def _rights_of_cli(settings: Settings) -> frozenset[Right]:
+    """What the lines with this command line may do: they show the first token."""
+    return first_rights(settings, TOKEN_FILE) if TOKEN_FILE in token_files(settings) else ALL_RIGHTS
 
 
 def _reachable(address: Address) -> Address:

@@ -31,7 +31,7 @@ class Entry:
     @property
     def module(self) -> str:
         """Where `run(settings, ids)` is."""
-        return f"presencedb.cli.{self.name.replace('-', '_')}"
+        return f"presencedb.cli.{self.name.replace('-', '_').replace(' ', '_')}"
 
 
 _IDS: Final = (
@@ -44,27 +44,48 @@ _ENTRIES: Final = (
         section="Servers",
         line="Run a node and the HTTP gateway in one process. Start here.",
         text="Prints one line on stdout once it serves, with the real ports: ready tcp=127.0.0.1:7411 http=127.0.0.1:7412. "
-        "Logs go to stderr. SIGTERM and SIGINT let open requests finish; SIGHUP reads tokens, keys and certificates anew.",
+        "Logs go to stderr. SIGTERM and SIGINT let open requests finish; SIGHUP reads tokens, keys and certificates anew."
+        "\n\nOne node uses one core. --nodes starts several, a router and a gateway, each a process, as cluster up does.",
         examples=(
             ("presencedb serve", "on 127.0.0.1, ports 7411 and 7412"),
             ("presencedb serve --ttl 60 --retention 30d", "offline after a minute, last seen for a month"),
             ("presencedb serve --config presencedb.toml", "options from a file"),
+            ("presencedb serve --nodes 4 --replicas 1", "with processes for four cores, behind the same two ports"),
         ),
     ),
     Entry(
         name="node",
         section="Servers",
         line="Run a node alone: MessagePack-RPC over TCP or a Unix socket.",
-        text="The same as serve without HTTP, for gateways that run elsewhere.",
+        text="The same as serve without HTTP, for gateways that run elsewhere. With --membership it is a member of a "
+        "cluster: the one of the list that --node-id names.",
         examples=(
             ("presencedb node --listen 127.0.0.1:7411 --unix /run/presencedb.sock", "TCP and a Unix socket"),
             ("presencedb node --listen 0.0.0.0:7411 --token-file tokens", "for other machines: with tokens"),
+            (
+                "presencedb node --membership static:cluster.toml --node-id n1 --data-dir n1 --cluster-token-file secret",
+                "a member of a cluster",
+            ),
+        ),
+    ),
+    Entry(
+        name="router",
+        section="Servers",
+        line="Run a router: a whole cluster behind one address.",
+        text="It speaks a node's protocol and keeps no user; clients need not know that it is none. Any number of them may "
+        "stand side by side. Routers do not serve watch and follow yet.",
+        examples=(
+            ("presencedb router --membership static:cluster.toml", "on 127.0.0.1, port 7413"),
+            (
+                "presencedb router --membership static:cluster.toml --listen 0.0.0.0:7411 --token-file tokens",
+                "for other machines",
+            ),
         ),
     ),
     Entry(
         name="gateway",
         section="Servers",
-        line="Run the HTTP gateway alone, in front of a node elsewhere.",
+        line="Run the HTTP gateway alone, in front of a node or router elsewhere.",
         examples=(
             ("presencedb gateway --url presence://10.0.0.5:7411 --token-file token", "plain HTTP on 127.0.0.1:7412"),
             ("presencedb gateway --http 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem --api-keys keys", "for everybody"),
@@ -170,6 +191,52 @@ _ENTRIES: Final = (
         line="See whether a server answers, and how fast.",
         examples=(("presencedb ping --url presence://10.0.0.5:7411", "exit status 0 if it does"),),
     ),
+    Entry(
+        name="cluster init",
+        section="Clusters",
+        line="Write the list of members of a new cluster.",
+        text="A TOML file of which each node and router gets a copy. To change the cluster, edit it, raise its epoch, copy "
+        "it to all of them, and send them SIGHUP.",
+        examples=(
+            (
+                "presencedb cluster init --nodes n1=10.0.0.1:7411,n2=10.0.0.2:7411,n3=10.0.0.3:7411*200",
+                "n3 gets twice as many users",
+            ),
+        ),
+    ),
+    Entry(
+        name="cluster up",
+        section="Clusters",
+        line="Run a whole cluster on this machine: nodes, a router and a gateway, each a process.",
+        text="For trying out, and for all cores of one machine. Prints a line for each process once all of them serve: "
+        "ready node=n1 pid=4711 tcp=127.0.0.1:41237. Clients talk to the router. It ends them all on SIGTERM and SIGINT; "
+        "none of them outlives it, however it ends. With --data-dir it is the same cluster again the next time.",
+        examples=(
+            ("presencedb cluster up", "three nodes; the router and HTTP on 127.0.0.1, ports 7411 and 7412"),
+            ("presencedb cluster up --nodes 5 --replicas 3 --restart", "what dies is started again"),
+        ),
+    ),
+    Entry(
+        name="cluster status",
+        section="Clusters",
+        line="Show how every member of a cluster is.",
+        text="A line for each member: its name, address, state, epoch, users that it keeps, those of them who are online, "
+        "and how many of its slots it knows all about, of how many. The state is up, syncing (it does not know all of its "
+        "slots yet), or down: whoever was asked could not reach it. A user is kept by several members, and counted at each.",
+        examples=(
+            ("presencedb cluster status --url presence://127.0.0.1:7411", "by way of a router or any member"),
+            ("presencedb cluster status --json", "for a program"),
+        ),
+    ),
+    Entry(
+        name="cluster members",
+        section="Clusters",
+        line="List the members of a cluster.",
+        text="A line for each member: its name, address and weight. Unlike cluster status it needs no right but read.",
+        examples=(("presencedb cluster members --json", "a line of JSON for each"),),
+    ),
 )
 CATALOG: Final = {entry.name: entry for entry in _ENTRIES}
 """Every command, by name, in the order of the help."""
+FAMILIES: Final = {"cluster": "Found, run and look at clusters."}
+"""What the commands that share a first word are about."""

@@ -95,7 +95,7 @@ def _jwt_settings(settings: Settings) -> JwtSettings | None:
 
 
 async def _serve(settings: Settings) -> None:
-    signals = Signals()
+    signals = Signals(settings)
     ssl_context = server_tls(settings)
     client = make_client(settings, CLIENT_NAME)
     gateway = make_gateway(settings, client, ssl_context)
@@ -114,5 +114,5 @@ async def _serve(settings: Settings) -> None:
             "try:",
             f"  {curl_line(settings, Address(*gateway.http_address))}",
         ]
-        announce(lines, gateway_addresses(gateway))
+        announce(settings, lines, gateway_addresses(gateway))
         await signals.wait_for_end()

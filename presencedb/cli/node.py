@@ -1,4 +1,4 @@
-"""`presencedb node`: a node alone, without HTTP."""
+"""`presencedb node`: a node alone, without HTTP; with `--membership` as a member of a cluster."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from contextlib import AsyncExitStack
 import structlog
 
 from presencedb.cli.banner import cli_line, node_lines, node_url, process_line
-from presencedb.cli.reload import Reloadable, certificate_reloadables
+from presencedb.cli.members import at_home, cluster_settings, member_lines, members_reloadables, read_members
+from presencedb.cli.reload import Reloadable, certificate_reloadables, token_reloadables
 from presencedb.cli.secrets import accepted_tokens, asks_for_token, server_tls
 from presencedb.cli.serving import Signals, announce, listening, refuse_open_door, run_server
 from presencedb.config import (
+    DATA_DIR,
     DRAIN_TIMEOUT,
     LISTEN,
+    MEMBERSHIP,
     NODE_ID,
     RETENTION,
     TICK,
-    TOKEN_FILE,
     TTL,
     UNIX,
     WARM_UP,
 )
 from presencedb.errors import ConfigError
+from presencedb.membership.static import ClusterFile
 from presencedb.node.node import Node
 from presencedb.node.settings import NodeSettings
 from presencedb.settings import Settings, warnings_of
@@ -34,13 +37,19 @@ log = structlog.get_logger()
 
 def run(settings: Settings, _arguments: Sequence[str]) -> None:
     """Carry the command out."""
+    cluster = None
+    if settings[MEMBERSHIP] is not None:
+        cluster = read_members(settings)
+        settings = at_home(settings, cluster)
+    elif settings[DATA_DIR] is not None:
+        raise ConfigError(f"{settings.origin(DATA_DIR)}: only members of a cluster have one; give --membership static:FILE")
     if settings[LISTEN] is None and settings[UNIX] is None:
         raise ConfigError(f"{settings.origin(LISTEN)}: then nobody can reach the node; give --unix PATH")
-    run_server(settings, lambda: _serve(settings))
+    run_server(settings, lambda: _serve(settings, cluster))
 
 
-def make_node(settings: Settings, ssl_context: ssl.SSLContext | None) -> Node:
-    """The node that the settings describe, not started yet.
+def make_node(settings: Settings, ssl_context: ssl.SSLContext | None, cluster: ClusterFile | None = None) -> Node:
+    """The node that the settings describe, not started yet; of a cluster, where there is one.
 
     Raises:
         ConfigError: a file cannot be read, or everybody could come in.
@@ -63,6 +72,7 @@ def make_node(settings: Settings, ssl_context: ssl.SSLContext | None) -> Node:
             ssl_context=ssl_context,
             warm_up=settings[WARM_UP],
             drain_timeout_ms=settings[DRAIN_TIMEOUT],
+            cluster=cluster_settings(settings, cluster) if cluster is not None else None,
         )
     )
 
@@ -79,8 +89,7 @@ def node_addresses(settings: Settings, node: Node) -> dict[str, str]:
 
 def node_reloadables(settings: Settings, node: Node) -> Iterator[Reloadable]:
     """What SIGHUP reads anew for a node."""
-    if settings[TOKEN_FILE] is not None:
-        yield Reloadable(settings.origin(TOKEN_FILE), lambda: node.set_credentials(accepted_tokens(settings)))
+    yield from token_reloadables(settings, node.set_credentials)
 
 
 def node_tcp(node: Node) -> Address | None:
@@ -88,16 +97,26 @@ def node_tcp(node: Node) -> Address | None:
     return Address(*node.tcp_address) if node.tcp_address is not None else None
 
 
-async def _serve(settings: Settings) -> None:
-    signals = Signals()
+async def _serve(settings: Settings, cluster: ClusterFile | None) -> None:
+    signals = Signals(settings)
     ssl_context = server_tls(settings)
-    node = make_node(settings, ssl_context)
+    node = make_node(settings, ssl_context, cluster)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(node.stop)
         with listening(settings, LISTEN, UNIX):
             await node.start()
-        signals.reloadables = [*node_reloadables(settings, node), *certificate_reloadables(settings, ssl_context)]
+        signals.reloadables = [
+            *node_reloadables(settings, node),
+            *certificate_reloadables(settings, ssl_context),
+            *members_reloadables(settings, cluster, node.set_topology),
+        ]
         url = node_url(settings, node_tcp(node), settings[UNIX])
-        lines = [process_line(), *node_lines(settings), "try:", f"  {cli_line(settings, url)}"]
-        announce(lines, node_addresses(settings, node))
+        lines = [
+            process_line(),
+            *node_lines(settings),
+            *member_lines(settings, cluster),
+            "try:",
+            f"  {cli_line(settings, url)}",
+        ]
+        announce(settings, lines, node_addresses(settings, node))
         await signals.wait_for_end()

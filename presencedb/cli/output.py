@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,6 +25,13 @@ _TURNS_TEXT_ROUND: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d
 def print_line(*fields: str, flush: bool = False) -> None:
     """A line of fields, divided by tabs."""
     _write("\t".join(fields), flush)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Lines of columns, each as wide as its widest field, under a header."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        _write("  ".join(f"{field:<{width}}" for field, width in zip(row, widths, strict=True)).rstrip(), flush=False)
 
 
 def print_json(value: Any, *, flush: bool = False) -> None:

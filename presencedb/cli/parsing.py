@@ -15,7 +15,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from presencedb.cli.catalog import CATALOG, Entry
+from presencedb.cli.catalog import CATALOG, FAMILIES, Entry
 from presencedb.config import OPTIONS, Group, Option, options_of
 from presencedb.errors import ConfigError
 from presencedb.implementation import ENVIRONMENT_VARIABLE
@@ -43,8 +43,8 @@ class TableOption(click.Option):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """The words it takes, or names of files where it takes a file."""
-        if self.row.metavar in ("FILE", "PATH"):
-            return [CompletionItem(incomplete, type="file")]
+        if self.row.metavar in ("FILE", "PATH", "DIR"):
+            return [CompletionItem(incomplete, type="dir" if self.row.metavar == "DIR" else "file")]
         return [CompletionItem(choice) for choice in self.row.choices if choice.startswith(incomplete)]
 
 
@@ -103,40 +103,68 @@ class CatalogCommand(click.Command):
         _code_of(self.entry).run(settings, ids)
 
 
-class Root(click.Group):
-    """`presencedb` itself: finds commands in the catalog."""
+class CatalogGroup(click.Group):
+    """Commands whose names begin alike, found in the catalog: all of them, or a family such as `cluster init`."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "presencedb",
-            invoke_without_command=True,
-            callback=click.pass_context(_without_command),
-            help="The store behind the green dot: who is online, for many users, with offline events on time.",
-            params=[click.Option(["--version"], is_flag=True, help="Show the version.")],
-        )
+    def __init__(self, prefix: str, **rest: Any) -> None:
+        self.prefix = prefix
+        super().__init__(prefix.strip() or "presencedb", invoke_without_command=True, **rest)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The commands in it."""
+        return [entry for entry in CATALOG.values() if entry.name.startswith(self.prefix)]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(CATALOG)
+        return list(dict.fromkeys(entry.name.removeprefix(self.prefix).split()[0] for entry in self.entries))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = CATALOG.get(cmd_name)
-        return CatalogCommand(entry) if entry is not None else None
+        name = self.prefix + cmd_name
+        if name in CATALOG:
+            return CatalogCommand(CATALOG[name])
+        return Family(name) if any(known.startswith(f"{name} ") for known in CATALOG) else None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        command = self.get_command(ctx, name)
+        word = args[0]
+        command = self.get_command(ctx, word)
         if command is None and not ctx.resilient_parsing:
-            raise click.UsageError(f"no such command {name}{nearest(name, CATALOG)}", ctx)
-        return name, command, args[1:]
+            raise click.UsageError(f"no such command {self.prefix}{word}{self._nearest(ctx, word)}", ctx)
+        return word, command, args[1:]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         with _usage_of(ctx, ""):
             return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section in dict.fromkeys(entry.section for entry in CATALOG.values()):
+        for section in dict.fromkeys(entry.section for entry in self.entries):
             with formatter.section(section):
-                formatter.write_dl([(entry.name, entry.line) for entry in CATALOG.values() if entry.section == section])
+                formatter.write_dl([(entry.name, entry.line) for entry in self.entries if entry.section == section])
+
+    def _nearest(self, ctx: click.Context, word: str) -> str:
+        """Of the whole names, or of the last words where somebody left the first out."""
+        by_last_word = {name.rpartition(" ")[2]: name for name in CATALOG if " " in name}
+        if not self.prefix and word in by_last_word:
+            return f"; did you mean {by_last_word[word]}?"
+        return nearest(self.prefix + word, [self.prefix + known for known in self.list_commands(ctx)])
+
+
+class Family(CatalogGroup):
+    """The commands behind one first word."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} ", help=FAMILIES[name], callback=click.pass_context(_without_command))
+
+
+class Root(CatalogGroup):
+    """`presencedb` itself."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "",
+            callback=click.pass_context(_without_command),
+            help="The store behind the green dot: who is online, for many users, with offline events on time.",
+            params=[click.Option(["--version"], is_flag=True, help="Show the version.")],
+        )
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Examples"):
@@ -163,7 +191,7 @@ def _code_of(entry: Entry) -> Any:
         raise
 
 
-def _without_command(ctx: click.Context, version: bool) -> None:
+def _without_command(ctx: click.Context, version: bool = False) -> None:
     if version:
         click.echo(f"presencedb {__version__}")
         ctx.exit()

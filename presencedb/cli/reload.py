@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from presencedb.cli.secrets import load_certificate
+from presencedb.cli.secrets import accepted_tokens, load_certificate, token_files
 from presencedb.config import TLS_CERT
+from presencedb.credentials import Credentials
 from presencedb.errors import ConfigError
 from presencedb.settings import Settings
 
@@ -36,10 +37,16 @@ def certificate_reloadables(settings: Settings, ssl_context: ssl.SSLContext | No
         yield Reloadable(settings.origin(TLS_CERT), lambda: load_certificate(settings, ssl_context))
 
 
+def token_reloadables(settings: Settings, set_credentials: Callable[[Credentials | None], None]) -> Iterator[Reloadable]:
+    """The tokens that a node or router accepts."""
+    for option in token_files(settings):
+        yield Reloadable(settings.origin(option), lambda: set_credentials(accepted_tokens(settings)))
+
+
 def reload_all(reloadables: Sequence[Reloadable]) -> None:
     """Read everything anew, and log what came of it."""
     if not reloadables:
-        log.info("nothing to reload: no file of tokens, keys or certificates was given")
+        log.info("nothing to reload: no file of tokens, keys, certificates or members was given")
     for reloadable in reloadables:
         try:
             reloadable.apply()

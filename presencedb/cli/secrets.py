@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from presencedb.config import TLS_CA, TLS_CERT, TLS_KEY, TOKEN_FILE, TOKEN_VARIABLE, URL, Option
+from presencedb.config import CLUSTER_TOKEN_FILE, TLS_CA, TLS_CERT, TLS_KEY, TOKEN_FILE, TOKEN_VARIABLE, URL, Option
 from presencedb.credentials import (
+    ALL_RIGHTS,
     SECRET_CHARS_MIN,
     Credentials,
     Principal,
     Right,
-    load_credentials,
     load_entries,
     load_token,
 )
@@ -44,24 +44,49 @@ def load_if_given(settings: Settings, option: Option[Path | None], load: Callabl
 
 
 def accepted_tokens(settings: Settings) -> Credentials | None:
-    """What a node accepts: the tokens of `--token-file`, else the one of `PRESENCEDB_TOKEN`; None: it asks for none.
+    """What a node or router accepts: the tokens of `--token-file`, else the one of `PRESENCEDB_TOKEN`, and besides those of
+    `--cluster-token-file`; None: it asks for none.
 
-    The one token of the environment may do all that a person does, and not what only members of a cluster do.
+    The one token of the environment may do all that a person does, and not what only members of a cluster do. Those of
+    the cluster may do everything, whatever rights stand behind them.
 
     Raises:
-        ConfigError: the file cannot be read, or the token is as good as none.
+        ConfigError: a file cannot be read, or the token is as good as none.
     """
-    from_file = load_if_given(settings, TOKEN_FILE, load_credentials)
-    if from_file is not None or settings.token is None:
-        return from_file
-    if len(settings.token) < SECRET_CHARS_MIN:
-        raise ConfigError(f"{TOKEN_VARIABLE}: a token has at least {SECRET_CHARS_MIN} characters")
-    return Credentials([(settings.token, Principal("environment", frozenset({Right.READ, Right.WRITE, Right.ADMIN})))])
+    entries = load_if_given(settings, TOKEN_FILE, load_entries) or []
+    if not entries and settings.token is not None:
+        if len(settings.token) < SECRET_CHARS_MIN:
+            raise ConfigError(f"{TOKEN_VARIABLE}: a token has at least {SECRET_CHARS_MIN} characters")
+        entries = [(settings.token, Principal("environment", frozenset({Right.READ, Right.WRITE, Right.ADMIN})))]
+    if CLUSTER_TOKEN_FILE in token_files(settings):
+        of_cluster = load_from(settings, CLUSTER_TOKEN_FILE, load_entries)
+        secrets = {secret for secret, _ in of_cluster}
+        entries = [(secret, principal) for secret, principal in entries if secret not in secrets]
+        entries += [(secret, Principal(principal.name, ALL_RIGHTS)) for secret, principal in of_cluster]
+    return Credentials(entries) if entries else None
+
+
+def token_files(settings: Settings) -> list[Option[Path | None]]:
+    """The options by which files of tokens were given."""
+    options = (TOKEN_FILE, CLUSTER_TOKEN_FILE)
+    return [option for option in options if settings.takes(option) and settings[option] is not None]
 
 
 def asks_for_token(settings: Settings) -> bool:
-    """Whether a node with these settings asks for a token."""
-    return settings[TOKEN_FILE] is not None or settings.token is not None
+    """Whether a node or router with these settings asks for a token."""
+    return bool(token_files(settings)) or settings.token is not None
+
+
+def token_for_members(settings: Settings) -> str | None:
+    """What a member or router shows to members: the token of `--cluster-token-file`, else the first of `--token-file` that
+    has the right `cluster`; None: there is none.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    token = load_if_given(settings, CLUSTER_TOKEN_FILE, load_token)
+    entries = load_if_given(settings, TOKEN_FILE, load_entries) or []
+    return token or next((secret for secret, principal in entries if Right.CLUSTER in principal.rights), None)
 
 
 def shown_token(settings: Settings) -> str | None:
@@ -122,11 +147,20 @@ def client_tls(settings: Settings) -> ssl.SSLContext | None:
     Raises:
         ConfigError: the file cannot be read, or there is no certificate in it.
     """
+    if settings[TLS_CA] is not None and not settings[URL].startswith("presence+tls:"):
+        raise ConfigError(f"{settings.origin(TLS_CA)}: {settings.origin(URL)} does not use TLS, presence+tls:// does")
+    return trusted(settings)
+
+
+def trusted(settings: Settings) -> ssl.SSLContext | None:
+    """What holds servers against `--tls-ca`; None: that is not given.
+
+    Raises:
+        ConfigError: the file cannot be read, or there is no certificate in it.
+    """
     path = settings[TLS_CA]
     if path is None:
         return None
-    if not settings[URL].startswith("presence+tls:"):
-        raise ConfigError(f"{settings.origin(TLS_CA)}: {settings.origin(URL)} does not use TLS, presence+tls:// does")
     try:
         return ssl.create_default_context(cafile=os.fspath(path))
     except ssl.SSLError:

@@ -1,6 +1,7 @@
 """What every server command does: start, say where it serves, obey signals, end cleanly.
 
-SIGTERM and SIGINT end it once open requests are done, a second one at once; SIGHUP reads its secrets anew.
+SIGTERM and SIGINT end it once open requests are done, a second one at once; SIGHUP reads its files anew. With `--child` it
+ends as well when its stdin is closed, which happens when the process that started it is gone, however that ended.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Final
 import structlog
 
 from presencedb.cli.reload import Reloadable, reload_all
-from presencedb.config import INSECURE, LOG_FORMAT, LOG_LEVEL, Option
+from presencedb.config import CHILD, INSECURE, LOG_FORMAT, LOG_LEVEL, Option
 from presencedb.errors import EXIT_FAILED, ConfigError, Error, ListenError
 from presencedb.logs import configure_logs, release_logs
 from presencedb.settings import Settings
@@ -27,6 +28,8 @@ from presencedb.units import Address, is_loopback
 log = structlog.get_logger()
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+_STDIN: Final = 0
+_STDIN_BYTES: Final = 4096
 
 
 def run_server(settings: Settings, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -49,15 +52,24 @@ def run_server(settings: Settings, main: Callable[[], Coroutine[Any, Any, None]]
 
 
 class Signals:
-    """The signals of this process, from the moment this is made: who asks it to end, and who to read its secrets."""
+    """The signals of this process, from the moment this is made: who asks it to end, and who to read its files.
 
-    def __init__(self) -> None:
+    Raises:
+        ConfigError: it is to end with its stdin, of which nothing can be told.
+    """
+
+    def __init__(self, settings: Settings) -> None:
         self.reloadables: Sequence[Reloadable] = ()
         self._told_to_end = asyncio.Event()
         running = asyncio.get_running_loop()
         for number in _ENDING:
             running.add_signal_handler(number, self._end, number)
         running.add_signal_handler(signal.SIGHUP, self._reload)
+        if is_child(settings):
+            try:
+                running.add_reader(_STDIN, self._read_stdin)
+            except OSError:
+                raise ConfigError(f"{settings.origin(CHILD)}: stdin has to be a pipe") from None
 
     async def wait_for_end(self) -> None:
         """Return when the process is asked to end."""
@@ -68,6 +80,13 @@ class Signals:
             log.warning("ending at once", signal=number.name)
             os._exit(EXIT_FAILED)
         log.info("ending", signal=number.name)
+        self._told_to_end.set()
+
+    def _read_stdin(self) -> None:
+        if os.read(_STDIN, _STDIN_BYTES):
+            return
+        asyncio.get_running_loop().remove_reader(_STDIN)
+        log.info("ending", reason="stdin is closed")
         self._told_to_end.set()
 
     def _reload(self) -> None:
@@ -110,8 +129,20 @@ def refuse_open_door(settings: Settings, option: Option[Address | None], *, has_
     )
 
 
-def announce(banner: Sequence[str], addresses: dict[str, str]) -> None:
-    """The banner on stderr, and after it the ready line on stdout."""
+def is_child(settings: Settings) -> bool:
+    """Whether it runs for the process that has started it: `--child`."""
+    return settings.takes(CHILD) and settings[CHILD]
+
+
+def announce(settings: Settings, banner: Sequence[str], addresses: dict[str, str]) -> None:
+    """The banner on stderr, if a person may read it, and after it the ready line on stdout."""
+    line = " ".join(["ready", *(f"{name}={address}" for name, address in addresses.items())])
+    announce_lines(settings, banner, [line])
+
+
+def announce_lines(settings: Settings, banner: Sequence[str], ready_lines: Sequence[str]) -> None:
+    """The same for several ready lines, in their own words."""
     release_logs()
-    print("\n".join(banner), file=sys.stderr, flush=True)
-    print(" ".join(["ready", *(f"{name}={address}" for name, address in addresses.items())]), flush=True)
+    if not is_child(settings):
+        print("\n".join(banner), file=sys.stderr, flush=True)
+    print("\n".join(ready_lines), flush=True)

@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from presencedb.config.asking import CURSOR, EVERY, GRACE, JSON, LIMIT, TIMEOUT, URL
+from presencedb.config.cluster import DATA_DIR, MEMBERSHIP, NODES, OUTPUT, REPLICAS, RESTART, ROUTER_ID
 from presencedb.config.listening import HTTP, INSECURE, LISTEN, METRICS_LISTEN, UNIX
-from presencedb.config.option import CALLS, CLIENTS, ENGINE, EVERYWHERE, HTTP_SERVERS, PREFIX, SERVERS, Group, Option
+from presencedb.config.option import PREFIX, Group, Option
 from presencedb.config.presence import NODE_ID, RETENTION, TICK, TTL, WARM_UP
-from presencedb.config.running import CONFIG, DRAIN_TIMEOUT, LOG_FORMAT, LOG_LEVEL
+from presencedb.config.running import CHILD, CONFIG, DRAIN_TIMEOUT, LOG_FORMAT, LOG_LEVEL
 from presencedb.config.secrets import (
     API_KEYS,
+    CLUSTER_TOKEN_FILE,
     JWKS_URL,
     JWT_AUDIENCE,
     JWT_ISSUER,
@@ -27,17 +29,15 @@ from presencedb.config.secrets import (
 
 __all__ = [
     "API_KEYS",
-    "CALLS",
-    "CLIENTS",
+    "CHILD",
+    "CLUSTER_TOKEN_FILE",
     "CONFIG",
     "CURSOR",
+    "DATA_DIR",
     "DRAIN_TIMEOUT",
-    "ENGINE",
     "EVERY",
-    "EVERYWHERE",
     "GRACE",
     "HTTP",
-    "HTTP_SERVERS",
     "INSECURE",
     "JSON",
     "JWKS_URL",
@@ -48,13 +48,18 @@ __all__ = [
     "LISTEN",
     "LOG_FORMAT",
     "LOG_LEVEL",
+    "MEMBERSHIP",
     "METRICS_LISTEN",
+    "NODES",
     "NODE_ID",
     "OPTIONS",
     "OTHER_VARIABLES",
+    "OUTPUT",
     "PREFIX",
+    "REPLICAS",
+    "RESTART",
     "RETENTION",
-    "SERVERS",
+    "ROUTER_ID",
     "TICK",
     "TIMEOUT",
     "TLS_CA",
@@ -90,9 +95,10 @@ def _table(*options: Option[Any]) -> dict[str, Option[Any]]:
 
 
 OPTIONS: Final = _table(
-    EVERY, GRACE, LIMIT, CURSOR, LISTEN, UNIX, HTTP, METRICS_LISTEN, INSECURE, TTL, TICK, RETENTION, WARM_UP, NODE_ID,
-    URL, TIMEOUT, TOKEN_FILE, API_KEYS, JWT_KEY, JWKS_URL, JWT_AUDIENCE, JWT_ISSUER, TLS_CERT, TLS_KEY, TLS_CA,
-    CONFIG, DRAIN_TIMEOUT, LOG_FORMAT, LOG_LEVEL, JSON,
+    EVERY, GRACE, LIMIT, CURSOR, OUTPUT, LISTEN, UNIX, HTTP, METRICS_LISTEN, INSECURE, TTL, TICK, RETENTION, WARM_UP,
+    NODE_ID, MEMBERSHIP, NODES, REPLICAS, DATA_DIR, ROUTER_ID, RESTART, URL, TIMEOUT, TOKEN_FILE, CLUSTER_TOKEN_FILE,
+    API_KEYS, JWT_KEY, JWKS_URL, JWT_AUDIENCE, JWT_ISSUER, TLS_CERT, TLS_KEY, TLS_CA,
+    CONFIG, DRAIN_TIMEOUT, LOG_FORMAT, LOG_LEVEL, CHILD, JSON,
 )  # fmt: skip
 """Every option, by name."""
 

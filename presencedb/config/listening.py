@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from presencedb import units
-from presencedb.config.option import ENGINE, HTTP_SERVERS, SERVERS, Group, Option
+from presencedb.config.option import HTTP_SERVERS, SERVERS, TCP_SERVERS, Group, Option
 from presencedb.units import Address
 
 LISTEN: Final[Option[Address | None]] = Option(
@@ -16,8 +16,9 @@ LISTEN: Final[Option[Address | None]] = Option(
     default_text="127.0.0.1:7411",
     metavar="HOST:PORT",
     group=Group.LISTEN,
-    commands=ENGINE,
-    help="Where MessagePack-RPC is served over TCP. Port 0 takes a free one; `off` serves none.",
+    commands=TCP_SERVERS,
+    help="Where MessagePack-RPC is served over TCP. Port 0 takes a free one; `off` serves none. A member of a cluster "
+    "listens where the list says, a router on port 7413, if nothing else is said.",
 )
 UNIX: Final[Option[Path | None]] = Option(
     name="unix",
@@ -25,7 +26,7 @@ UNIX: Final[Option[Path | None]] = Option(
     default=None,
     metavar="PATH",
     group=Group.LISTEN,
-    commands=ENGINE,
+    commands=TCP_SERVERS,
     help="Serve MessagePack-RPC on a Unix socket at this path too.",
 )
 HTTP: Final[Option[Address]] = Option(

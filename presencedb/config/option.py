@@ -11,13 +11,18 @@ T_co = TypeVar("T_co", covariant=True)
 
 PREFIX: Final = "PRESENCEDB_"
 ENGINE: Final = frozenset({"serve", "node"})
-HTTP_SERVERS: Final = frozenset({"serve", "gateway"})
-SERVERS: Final = ENGINE | HTTP_SERVERS
+LOCAL_CLUSTERS: Final = frozenset({"serve", "cluster up"})
+STORES: Final = ENGINE | LOCAL_CLUSTERS
+MEMBERS: Final = frozenset({"node", "router"})
+TCP_SERVERS: Final = STORES | MEMBERS
+HTTP_SERVERS: Final = frozenset({"serve", "gateway", "cluster up"})
+SERVERS: Final = TCP_SERVERS | HTTP_SERVERS
 CALLS: Final = frozenset(
     {"heartbeat", "offline", "status", "last-seen", "watch", "count", "online", "follow", "info", "ping"}
+    | {"cluster status", "cluster members"}
 )
 CLIENTS: Final = CALLS | {"gateway"}
-EVERYWHERE: Final = SERVERS | CALLS
+EVERYWHERE: Final = SERVERS | CALLS | {"cluster init"}
 
 
 class Group(Enum):
@@ -25,6 +30,7 @@ class Group(Enum):
 
     CALL = "This command"
     PRESENCE = "Presence"
+    CLUSTER = "Cluster"
     LISTEN = "Where it listens"
     SERVER = "The server to ask"
     SECRETS = "Secrets"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from presencedb import limits, units
-from presencedb.config.option import ENGINE, Group, Option
+from presencedb.config.option import ENGINE, STORES, Group, Option
 
 TTL: Final[Option[int]] = Option(
     name="ttl",
@@ -16,7 +16,7 @@ TTL: Final[Option[int]] = Option(
     default_text="30",
     metavar="SECONDS",
     group=Group.PRESENCE,
-    commands=ENGINE,
+    commands=STORES,
     help="How long a heartbeat keeps a user online: one tick to a year, fractions and units (1.5, 500ms, 5m) allowed.",
 )
 TICK: Final[Option[int]] = Option(
@@ -28,7 +28,7 @@ TICK: Final[Option[int]] = Option(
     default_text=str(limits.TICK_MS_DEFAULT),
     metavar="MS",
     group=Group.PRESENCE,
-    commands=ENGINE,
+    commands=STORES,
     help="The grain of time, in milliseconds, 50 to 1000: an offline event comes within one or two ticks.",
 )
 RETENTION: Final[Option[int | None]] = Option(
@@ -38,7 +38,7 @@ RETENTION: Final[Option[int | None]] = Option(
     default_text="online",
     metavar="online|forever|DURATION",
     group=Group.PRESENCE,
-    commands=ENGINE,
+    commands=STORES,
     help="How long last_seen is kept: only while online, for ever, or for 12h, 30d and so on after the last heartbeat.",
 )
 WARM_UP: Final[Option[bool]] = Option(
@@ -57,5 +57,5 @@ NODE_ID: Final[Option[str]] = Option(
     metavar="NAME",
     group=Group.PRESENCE,
     commands=ENGINE,
-    help="The name of this node in `info` and `topology`.",
+    help="The name of this node in `info` and `topology`; of a member, the one that it has in the list.",
 )

@@ -49,3 +49,12 @@ LOG_LEVEL: Final[Option[str]] = Option(
     commands=SERVERS,
     help="The least that is logged: debug, info, warning or error.",
 )
+CHILD: Final[Option[bool]] = Option(
+    name="child",
+    parse=units.parse_switch,
+    default=False,
+    group=Group.RUNNING,
+    commands=frozenset({"node", "router", "gateway"}),
+    help="End as by SIGTERM when stdin is closed, and print no banner: for a program that starts it through a pipe and is "
+    "to leave nothing behind, however it ends.",
+)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from presencedb import units
-from presencedb.config.option import CLIENTS, EVERYWHERE, HTTP_SERVERS, SERVERS, Group, Option
+from presencedb.config.option import CALLS, CLIENTS, HTTP_SERVERS, MEMBERS, SERVERS, Group, Option
 
 TOKEN_FILE: Final[Option[Path | None]] = Option(
     name="token-file",
@@ -14,8 +14,19 @@ TOKEN_FILE: Final[Option[Path | None]] = Option(
     default=None,
     metavar="FILE",
     group=Group.SECRETS,
-    commands=EVERYWHERE,
-    help="serve and node: the tokens they accept, a line each, `name:token[:rights]`. Elsewhere: the token to show.",
+    commands=SERVERS | CALLS,
+    help="serve, node, router, cluster up: the tokens they accept, a line each, `name:token[:rights]`. Elsewhere: the token "
+    "to show.",
+)
+CLUSTER_TOKEN_FILE: Final[Option[Path | None]] = Option(
+    name="cluster-token-file",
+    parse=units.parse_path,
+    default=None,
+    metavar="FILE",
+    group=Group.SECRETS,
+    commands=MEMBERS,
+    help="The token by which members and routers know each other: shown to members, and accepted with every right. Without "
+    "it, the first of --token-file with the right `cluster`.",
 )
 API_KEYS: Final[Option[Path | None]] = Option(
     name="api-keys",
@@ -87,6 +98,7 @@ TLS_CA: Final[Option[Path | None]] = Option(
     default=None,
     metavar="FILE",
     group=Group.SECRETS,
-    commands=CLIENTS,
-    help="The certificates (PEM) that a presence+tls:// server is checked against, instead of the system's.",
+    commands=CLIENTS | MEMBERS,
+    help="The certificates (PEM) that a presence+tls:// server is checked against, instead of the system's. On a member or "
+    "router it says that the members of the cluster serve TLS.",
 )

@@ -44,7 +44,7 @@ def test_help_lists_every_command_and_how_to_begin(capsys: pytest.CaptureFixture
 
 @COMMANDS
 def test_the_help_of_a_command_has_its_options_and_examples(entry: Entry, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([entry.name, "--help"]) == 0
+    assert run([*entry.name.split(), "--help"]) == 0
     text = squeezed(capsys.readouterr().out)
     assert entry.line in text
     for option in options_of(entry.name):
@@ -57,7 +57,9 @@ def test_the_help_of_a_command_has_its_options_and_examples(entry: Entry, capsys
 @COMMANDS
 def test_the_examples_of_a_command_are_good_usage(entry: Entry) -> None:
     for line, _ in entry.examples:
-        program, command, *arguments = shlex.split(re.split(r" [|<] ", line)[0])
+        program, *words = shlex.split(re.split(r" [|<] ", line)[0])
+        length = len(entry.name.split())
+        command, arguments = " ".join(words[:length]), words[length:]
         assert (program, command) == ("presencedb", entry.name)
         with CatalogCommand(entry).make_context(entry.name, arguments) as context:
             given = {name.replace("_", "-"): value for name, value in context.params.items() if value is not None}
@@ -85,6 +87,15 @@ def test_without_a_command_the_help_is_shown_and_it_is_bad_usage(capsys: pytest.
     assert "Run a node and the HTTP gateway in one process." in captured.err
 
 
+def test_the_help_of_a_family_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["cluster", "--help"]) == 0
+    text = squeezed(capsys.readouterr().out)
+    for entry in CATALOG.values():
+        assert (f"{entry.name} {entry.line}" in text) is entry.name.startswith("cluster ")
+    assert run(["cluster"]) == 2
+    assert "cluster init Write the list of members of a new cluster." in squeezed(capsys.readouterr().err)
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"presencedb {__version__}\n"
@@ -104,7 +115,9 @@ def test_the_help_has_a_line_for_completion_that_can_be_pasted() -> None:
 
 def test_commands_options_and_values_are_completed() -> None:
     assert completions("presencedb st", 1) == {"status"}
-    assert completions("presencedb ", 1) == set(CATALOG)
+    assert completions("presencedb ", 1) == {name.split()[0] for name in CATALOG}
+    assert completions("presencedb cluster ", 2) == {"init", "up", "status", "members"}
+    assert "--replicas" in completions("presencedb cluster up --", 3)
     assert {"--ttl", "--tick"} <= completions("presencedb serve --t", 2)
     assert completions("presencedb serve --log-format ", 3) == {"text", "json"}
 

@@ -26,7 +26,7 @@ def server() -> Iterator[ServerProcess]:
         ("xyzzy", "", 2, "no such command xyzzy\nTry `presencedb --help`."),
         ("serve --tll 3", "", 2, "no such option --tll; did you mean --ttl?\nTry `presencedb serve --help`."),
         ("status --jso 42", "", 2, "no such option --jso; did you mean --json?\nTry `presencedb status --help`."),
-        ("count --ttl 3", "", 2, "count has no option --ttl; it belongs to serve, node\nTry `presencedb count --help`."),
+        ("count --ttl 3", "", 2, "count has no option --ttl; it belongs to serve, node, cluster up\nTry `presencedb"),
         ("--json count", "", 2, "no option --json here; it goes behind heartbeat, offline, status,"),
         ("serve --no-ttl 3", "", 2, "no such option --no-ttl; did you mean --ttl?\nTry `presencedb serve --help`."),
         ("serve --no-json", "", 2, "serve has no option --no-json; it belongs to heartbeat, offline, status,"),

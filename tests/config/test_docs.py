@@ -63,5 +63,5 @@ def test_the_pages_name_nothing_that_there_is_not() -> None:
     for page in (CONFIGURATION, COMMAND_LINE):
         text = page.read_text(encoding="utf-8")
         assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)) <= flags
-        sections = set(re.findall(r"^## presencedb (\S+)$", text, re.MULTILINE))
+        sections = set(re.findall(r"^## presencedb (\S+(?: \S+)?)$", text, re.MULTILINE))
         assert sections <= set(CATALOG)

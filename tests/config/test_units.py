@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,6 +108,46 @@ def test_addresses(text: str, address: tuple[str, int], written: str) -> None:
 def test_what_is_not_an_address(text: str) -> None:
     with pytest.raises(ValueError, match="it takes"):
         units.parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("2", [("n1", "127.0.0.1:0", 100), ("n2", "127.0.0.1:0", 100)]),
+        ("a=7411", [("a", "127.0.0.1:7411", 100)]),
+        ("a=h:1*200, b.c=[::1]:2*0", [("a", "h:1", 200), ("b.c", "[::1]:2", 0)]),
+    ],
+)
+def test_nodes(text: str, places: list[tuple[str, str, int]]) -> None:
+    assert [(place.name, str(place.address), place.weight) for place in units.parse_nodes(text)] == places
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "it takes a number of nodes, or NAME=HOST:PORT"),
+        ("n1", "it takes a number of nodes, or NAME=HOST:PORT"),
+        ("a=1,", "it takes a number of nodes, or NAME=HOST:PORT"),
+        ("0", "out of range, it takes 1 to 1024"),
+        ("1025", "out of range, it takes 1 to 1024"),
+        ("a=1,b=2,a=3", "there are two nodes called a"),
+        ("=1", "it takes 1 to 63 letters"),
+        ("a=h", "it takes HOST:PORT"),
+        ("a=1*", "it takes a whole number, 0 to 1000"),
+        ("a=1*1001", "out of range, it takes 0 to 1000"),
+        (",".join(f"n{n}=1" for n in range(1025)), "a cluster has at most 1024 nodes"),
+    ],
+)
+def test_what_is_no_list_of_nodes(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        units.parse_nodes(text)
+
+
+def test_a_list_of_members_is_a_file() -> None:
+    assert units.parse_membership("static:a/b.toml") == Path("a/b.toml")
+    for text in ("", "a.toml", "static:", "etcd:a", "static"):
+        with pytest.raises(ValueError, match="it takes static:FILE"):
+            units.parse_membership(text)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from presencedb import AsyncClient, ConfigError, ConnectError, ConnectionState, Denied, ProtocolError, Unauthenticated
+from presencedb.client.link import Link
 from presencedb.credentials import ALL_RIGHTS, Credentials, Principal, Right
 from presencedb.limits import READ_BUFFER_BYTES
 from tests.client.fake_server import SILENCE, FakeServer
@@ -236,7 +237,7 @@ async def test_a_peer_that_does_not_read_holds_its_callers_back() -> None:
         texts = [f"{number:x>250}" for number in range(4_000)]  # 1 MB a frame
         calls = [asyncio.create_task(db.status(texts)) for _ in range(50)]
         link = db._bound().connector.link
-        assert link is not None
+        assert isinstance(link, Link)
         assert link._transport is not None
         await wait_until_async(lambda: not link._writable)
         await turn(50)

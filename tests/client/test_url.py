@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from presencedb.client.url import TcpAddress, UnixAddress, parse_url
+from presencedb.client.url import TcpAddress, UnixAddress, names_cluster, parse_url
 from presencedb.errors import ConfigError
 
 
@@ -21,10 +21,25 @@ from presencedb.errors import ConfigError
         ("presence+tls://db.example.com.:7411", [("db.example.com.", 7411, True)]),
         ("presence://bücher.example", [("xn--bcher-kva.example", 7411, False)]),
         ("presence://presence_db-1", [("presence_db-1", 7411, False)]),
+        ("presence+cluster://n1,n2:7412", [("n1", 7411, False), ("n2", 7412, False)]),
+        ("presence+cluster+tls://n1", [("n1", 7411, True)]),
     ],
 )
 def test_tcp_forms(url: str, addresses: list[tuple[str, int, bool]]) -> None:
     assert parse_url(url) == tuple(TcpAddress(*address) for address in addresses)
+
+
+@pytest.mark.parametrize(
+    ("url", "names"),
+    [
+        ("presence+cluster://n1", True),
+        ("Presence+Cluster+TLS://n1", True),
+        ("presence://n1", False),
+        ("presence+unix:///presence+cluster://", False),
+    ],
+)
+def test_a_url_names_a_cluster_or_not(url: str, names: bool) -> None:
+    assert names_cluster(url) is names
 
 
 def test_unix_form_takes_the_path_as_it_is() -> None:
@@ -43,7 +58,8 @@ def test_an_address_is_written_as_a_url(url: str) -> None:
         ("", "has no scheme"),
         ("localhost:7411", "has no scheme"),
         ("redis://localhost", "no scheme 'redis'"),
-        ("presence+cluster://h1,h2", "no scheme 'presence\\+cluster'"),
+        ("presence+cluster+unix:///run/x.sock", "no scheme 'presence\\+cluster\\+unix'"),
+        ("presence+cluster://", "names no host"),
         ("presence://", "names no host"),
         ("presence:///run/x.sock", "path"),
         ("presence://:7411", "names no host"),

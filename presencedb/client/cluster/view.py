@@ -85,10 +85,6 @@ class View:
     @property
     def server(self) -> ServerInfo | None:
         """What a member has said of itself, which is the same for all but for names; None before any was reached."""
-        for connection in self.members:
-            if connection.link is not None:
-                self._server = connection.link.server
-                break
         return self._server
 
     def set_told(self, connection: MemberConnection, synced: SlotSet, epoch: int) -> None:
@@ -146,7 +142,8 @@ class View:
             self.options[index] = self._epoch_options
         self._judge()
         self.on_change()
-        if connection.state is MemberState.UP:
+        if connection.state is MemberState.UP and connection.link is not None:
+            self._server = connection.link.server
             self.on_up(connection)
 
     def _has_room(self) -> None:

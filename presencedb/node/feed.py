@@ -26,6 +26,7 @@ from typing import Final
 from presencedb.errors import GapError
 from presencedb.ids import IdBatch
 from presencedb.limits import FEED_BYTES_MAX, FEED_EVENTS_MAX, FEED_FRAME_EVENTS_MAX
+from presencedb.node.moments import moments_of
 from presencedb.node.source import ChangeSource, MomentOfTick
 from presencedb.protocol.codec import encode_presence
 from presencedb.transitions import Transitions
@@ -156,7 +157,7 @@ class Feed:
         while transitions := self._source.drain_transitions(FEED_FRAME_EVENTS_MAX):
             self.transitions += len(transitions)
             self._starts.append(self.end)
-            self._keep(self.end, transitions, self._times_ms(transitions.ticks))
+            self._keep(self.end, transitions, moments_of(transitions.ticks, self._wall_time))
             self.end += len(transitions)
 
     def tell(self) -> Chunk | None:
@@ -243,14 +244,6 @@ class Feed:
         marks = b"".join(chunk.transitions.marks for chunk in chunks)
         self._keep(start, Transitions(ids, marks, ticks), times_ms)
         return self._chunks[start]
-
-    def _times_ms(self, ticks: array[int]) -> array[int]:
-        ms_at = self._wall_time.ms_at
-        # Those of a crowd that goes at once all have one tick.
-        if ticks.tobytes() == ticks[:1].tobytes() * len(ticks):
-            return array("q", [ms_at(ticks[0])]) * len(ticks)
-        ms_of = {tick: ms_at(tick) for tick in set(ticks)}
-        return array("q", map(ms_of.__getitem__, ticks))
 
     def _forget(self, number: int) -> None:
         self._starts.clear()

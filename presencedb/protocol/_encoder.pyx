@@ -26,6 +26,7 @@ cdef extern from "presencedb/protocol/_write.h" nogil:
     uint8_t *put_array(uint8_t *at, size_t count)
     uint8_t *put_text(uint8_t *at, const char *text, size_t size)
     uint8_t *put_id(uint8_t *at, const ids *ids, size_t index)
+    uint8_t *put_answer(uint8_t *at, uint32_t msgid)
 
 
 cdef extern from "presencedb/protocol/_presence.h" nogil:
@@ -49,6 +50,9 @@ cdef extern from "presencedb/protocol/_presence.h" nogil:
     int presence_measure(const presence *presence, size_t cursor_size, size_t *size, size_t *bad)
     void presence_put(uint8_t *at, size_t size, const presence *presence, const char *cursor, size_t cursor_size)
 
+
+cdef enum:
+    NIL = 0xC0
 
 cdef object ENCODE_VALUE = encoder_python.encode_value
 cdef object REQUEST = messages.REQUEST
@@ -119,6 +123,34 @@ cdef bytes write_presence(str cursor, const presence *told):
         raise ValueError(f"a mark is a reason and a status, not {told.marks[bad]}")
     frame = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
     presence_put(<uint8_t *>PyBytes_AS_STRING(frame), size, told, cursor_text, <size_t>cursor_size)
+    return frame
+
+
+def encode_times(uint32_t msgid, times_ms not None):
+    """A response frame of moments; `encoder_python.encode_times` says what it takes and raises."""
+    cdef Py_buffer times
+    take_column(times_ms, &times, b"q")
+    try:
+        return write_times(msgid, <const int64_t *>times.buf, <size_t>times.shape[0])
+    finally:
+        PyBuffer_Release(&times)
+
+
+cdef bytes write_times(uint32_t msgid, const int64_t *times_ms, size_t count):
+    cdef size_t size = 3 + size_of_uint(msgid) + size_of_array(count)
+    cdef size_t index
+    cdef uint8_t *at
+    cdef bytes frame
+    for index in range(count):
+        size += 1 if times_ms[index] < 0 else size_of_uint(<uint64_t>times_ms[index])
+    frame = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
+    at = put_array(put_answer(<uint8_t *>PyBytes_AS_STRING(frame), msgid), count)
+    for index in range(count):
+        if times_ms[index] < 0:
+            at[0] = NIL
+            at += 1
+        else:
+            at = put_uint(at, <uint64_t>times_ms[index])
     return frame
 
 

@@ -14,7 +14,7 @@ from presencedb.protocol.encoder_python import (
 
 if TYPE_CHECKING:
     from presencedb.protocol.codec_python import ClientDecoder, ServerDecoder
-    from presencedb.protocol.encoder_python import cut_ids, encode_presence, encode_request
+    from presencedb.protocol.encoder_python import cut_ids, encode_presence, encode_request, encode_times
 
     IMPLEMENTATION: Final[str] = PYTHON
 else:
@@ -23,7 +23,7 @@ else:
     _writer = compiled_module("presencedb.protocol._encoder")
     if _reader is None or _answers is None or _writer is None:
         from presencedb.protocol.codec_python import ClientDecoder, ServerDecoder
-        from presencedb.protocol.encoder_python import cut_ids, encode_presence, encode_request
+        from presencedb.protocol.encoder_python import cut_ids, encode_presence, encode_request, encode_times
 
         IMPLEMENTATION = PYTHON
     else:
@@ -32,6 +32,7 @@ else:
         cut_ids = _writer.cut_ids
         encode_presence = _writer.encode_presence
         encode_request = _writer.encode_request
+        encode_times = _writer.encode_times
         IMPLEMENTATION = COMPILED
 
 __all__ = [
@@ -46,5 +47,6 @@ __all__ = [
     "encode_request",
     "encode_result",
     "encode_statuses",
+    "encode_times",
     "encode_watched",
 ]

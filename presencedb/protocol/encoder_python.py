@@ -71,6 +71,20 @@ def encode_statuses(msgid: int, statuses: bytes) -> bytes:
     return b"\x94\x01" + encode_value(msgid) + b"\xc0" + _statuses(statuses)
 
 
+def encode_times(msgid: int, times_ms: array[int]) -> bytes:
+    """A response frame whose result is an array of Unix milliseconds: what `last_seen` answers.
+
+    Args:
+        times_ms: type code 'q'; one below 0 becomes nil.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
+    if times_ms.typecode != "q":
+        raise ValueError("a column has the type code 'q'")
+    return encode_result(msgid, [None if time_ms < 0 else time_ms for time_ms in times_ms])
+
+
 def encode_watched(msgid: int, cursor: str, statuses: bytes) -> bytes:
     """A response frame with a cursor and the statuses there, one `Status` byte each: what `watch` answers."""
     return b"\x94\x01" + encode_value(msgid) + b"\xc0\x92" + encode_value(cursor) + _statuses(statuses)

@@ -7,6 +7,7 @@ what `data_to_send` returns.
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from presencedb.protocol.codec import (
     encode_request,
     encode_result,
     encode_statuses,
+    encode_times,
     encode_watched,
 )
 from presencedb.protocol.messages import COLUMN_METHODS, Malformed, Notification, Request, Response
@@ -104,6 +106,11 @@ class ServerSession:
             self._answer(request, request.run.encode_statuses(statuses))
         elif request.msgid is not None:
             self._answer(request, encode_statuses(request.msgid, statuses))
+
+    def reply_times(self, request: Request, times_ms: array[int]) -> None:
+        """Answer a request with an array of Unix milliseconds (type code 'q'), and nil for those below 0."""
+        if request.msgid is not None:
+            self._answer(request, encode_times(request.msgid, times_ms))
 
     def reply_watched(self, request: Request, cursor: str, statuses: bytes) -> None:
         """Answer a request to watch with a cursor and the statuses there, from one `Status` byte each."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -120,6 +121,11 @@ class Connection(asyncio.BufferedProtocol):
     def reply_statuses(self, request: Request, statuses: bytes) -> None:
         """Answer a request with an array of true, false and nil, from one `Status` byte each."""
         self._session.reply_statuses(request, statuses)
+        self._answered()
+
+    def reply_times(self, request: Request, times_ms: array[int]) -> None:
+        """Answer a request with an array of Unix milliseconds (type code 'q'), and nil for those below 0."""
+        self._session.reply_times(request, times_ms)
         self._answered()
 
     def reply_watched(self, request: Request, cursor: str, statuses: bytes) -> None:

@@ -56,6 +56,7 @@ def test_the_compiled_encoders_are_what_runs() -> None:
     compiled = importlib.import_module("presencedb.protocol._encoder")
     assert codec.encode_presence is compiled.encode_presence
     assert codec.encode_request is compiled.encode_request
+    assert codec.encode_times is compiled.encode_times
     assert codec.cut_ids is compiled.cut_ids
 
 
@@ -228,6 +229,34 @@ def test_a_batch_that_fits_is_its_own_part(encoder: Any) -> None:
 
 def size_of(ids: list[Id]) -> int:
     return sum(len(wire.value(user_id)) for user_id in ids)
+
+
+# --- times -----------------------------------------------------------------------------------------------------------
+
+
+@both
+@given(
+    msgid=frames.msgids(),
+    times_ms=st.lists(st.one_of(st.just(-1), st.integers(-(2**63), 2**63 - 1), st.sampled_from(EDGES_MS)), max_size=40),
+)
+def test_moments_are_numbers_and_none_is_nil(encoder: Any, msgid: int, times_ms: list[int]) -> None:
+    told = [None if time_ms < 0 else time_ms for time_ms in times_ms]
+    assert encoder.encode_times(msgid, array("q", times_ms)) == wire.result(msgid, told)
+
+
+@both
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 10_000, 65_535, 65_536])
+def test_any_number_of_moments(encoder: Any, count: int) -> None:
+    times_ms = array("q", [1_790_000_000_000, -1])[:count] * (count // 2) + array("q", [5]) * (count % 2)
+    told = [None if time_ms < 0 else time_ms for time_ms in times_ms]
+    assert encoder.encode_times(300, times_ms) == wire.result(300, told)
+
+
+@both
+def test_moments_of_another_kind_are_refused(encoder: Any) -> None:
+    for wrong in (array("Q", [5]), array("i", [5]), array("d", [5.0])):
+        with pytest.raises(ValueError, match="type code 'q'"):
+            encoder.encode_times(1, wrong)
 
 
 # --- statuses --------------------------------------------------------------------------------------------------------

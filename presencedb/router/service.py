@@ -132,7 +132,7 @@ class _Answer:
         if method == "status":
             connection.reply_statuses(request, result)
         elif method == "last_seen":
-            connection.reply(request, [None if time_ms < 0 else time_ms for time_ms in result])
+            connection.reply_times(request, result)
         else:
             connection.reply(request, result)
         self._pressure.end(connection, len(request.ids))

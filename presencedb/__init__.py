@@ -34,12 +34,17 @@ from presencedb.version import __version__
 if TYPE_CHECKING:
     from presencedb.client.aio import AsyncClient
     from presencedb.client.blocking import Client
+    from presencedb.client.blocking_feed import Follow, Watch
+    from presencedb.client.follow import AsyncFollow
     from presencedb.client.stats import CallTrace, ClientStats
     from presencedb.client.values import Change, ConnectionState, ServerInfo
+    from presencedb.client.watch import AsyncWatch
     from presencedb.ids import Id
 
 __all__ = [
     "AsyncClient",
+    "AsyncFollow",
+    "AsyncWatch",
     "BadRequest",
     "Busy",
     "CallTimeout",
@@ -54,6 +59,7 @@ __all__ = [
     "ConnectionState",
     "Denied",
     "Error",
+    "Follow",
     "GapError",
     "Id",
     "ListenError",
@@ -67,18 +73,23 @@ __all__ = [
     "Unavailable",
     "UnknownError",
     "UnknownMethod",
+    "Watch",
     "__version__",
 ]
 
 _LOADED_WHEN_ASKED_FOR = {
     "AsyncClient": "presencedb.client.aio",
+    "AsyncFollow": "presencedb.client.follow",
+    "AsyncWatch": "presencedb.client.watch",
     "CallTrace": "presencedb.client.stats",
     "Change": "presencedb.client.values",
     "Client": "presencedb.client.blocking",
     "ClientStats": "presencedb.client.stats",
     "ConnectionState": "presencedb.client.values",
+    "Follow": "presencedb.client.blocking_feed",
     "Id": "presencedb.ids",
     "ServerInfo": "presencedb.client.values",
+    "Watch": "presencedb.client.blocking_feed",
 }
 
 

@@ -26,7 +26,6 @@ from typing import Any, Final, TypeAlias
 import psycopg
 
 import presencedb
-from presencedb.client.blocking_feed import Follow
 
 DESCRIPTION: Final = """\
 Follow presencedb, and keep the table last_seen of a PostgreSQL database at what it says.
@@ -162,7 +161,7 @@ class Mirror:
         self._upsert(cursor, statuses, [seen[user_id] for user_id in statuses])
 
 
-def batches(changes: Follow, size: int) -> Iterator[tuple[str, list[presencedb.Change]]]:
+def batches(changes: presencedb.Follow, size: int) -> Iterator[tuple[str, list[presencedb.Change]]]:
     """What the feed has to give, in lists of about `size`, each with the cursor after it.
 
     The feed comes in portions with one cursor each, of up to 4,096 changes. A list ends where a portion ends, so it may be
@@ -186,7 +185,7 @@ def batches(changes: Follow, size: int) -> Iterator[tuple[str, list[presencedb.C
             end_if_told()
 
 
-def cursor_of(changes: Follow) -> str:
+def cursor_of(changes: presencedb.Follow) -> str:
     """The cursor of a feed that has begun."""
     assert changes.cursor is not None
     return changes.cursor

@@ -38,7 +38,6 @@ from typing import Any, Final
 import aiohttp
 
 import presencedb
-from presencedb.client.follow import Follow
 
 DESCRIPTION: Final = """\
 Follow presencedb and POST every change of status to a URL.
@@ -257,7 +256,7 @@ class Relay:
             await back_off(failure_count)
 
 
-async def batches(changes: Follow, size: int) -> AsyncIterator[tuple[str, list[presencedb.Change]]]:
+async def batches(changes: presencedb.AsyncFollow, size: int) -> AsyncIterator[tuple[str, list[presencedb.Change]]]:
     """What the feed has to give, in lists of about `size`, each with the cursor after it.
 
     The feed comes in portions with one cursor each, of up to 4,096 changes. A list ends where a portion ends, so it may be

@@ -16,7 +16,7 @@ from presencedb.client import calls
 from presencedb.client.dial import MakeSocket, socket_maker
 from presencedb.client.driver import Driver
 from presencedb.client.failures import client_closed
-from presencedb.client.follow import Follow
+from presencedb.client.follow import AsyncFollow
 from presencedb.client.forks import forget_in_child
 from presencedb.client.keep_online import Keeper, KeepOnline
 from presencedb.client.settings import read_settings
@@ -24,7 +24,7 @@ from presencedb.client.stats import NS_PER_S, ClientStats, Counters, OnCall
 from presencedb.client.subscription import OnGap
 from presencedb.client.url import DEFAULT_URL
 from presencedb.client.values import ConnectionState, IdLike, ServerInfo
-from presencedb.client.watch import Watch
+from presencedb.client.watch import AsyncWatch
 from presencedb.clock import SystemClock
 from presencedb.ids import Id
 
@@ -273,11 +273,11 @@ class AsyncClient:
                 return
             cursor, ids = await self.online(cursor, limit)
 
-    def watch(self, ids: Iterable[IdLike], cursor: str | None = None, *, on_gap: OnGap = "raise") -> Watch:
+    def watch(self, ids: Iterable[IdLike], cursor: str | None = None, *, on_gap: OnGap = "raise") -> AsyncWatch:
         """The statuses of some users, and every change of them: an async iterator of `Change`, from now or a cursor on.
 
-        See `Watch` for its `statuses`, for adding and removing users, for what it does when connections are lost, and what
-        it raises.
+        See `AsyncWatch` for its `statuses`, for adding and removing users, for what it does when connections are lost, and
+        what it raises.
 
         Args:
             on_gap: where changes were missed that cannot be had any more: `"raise"` GapError, or `"resync"`: give out what
@@ -287,12 +287,12 @@ class AsyncClient:
             BadRequest: an id or another argument is not valid.
             TooLarge: so many ids that they do not fit a frame, far above what a server allows.
         """
-        return Watch(self._bound(), ids, cursor, on_gap)
+        return AsyncWatch(self._bound(), ids, cursor, on_gap)
 
-    def follow(self, cursor: str | None = None, *, on_gap: OnGap = "raise") -> Follow:
+    def follow(self, cursor: str | None = None, *, on_gap: OnGap = "raise") -> AsyncFollow:
         """Every change of any user's status, as an async iterator of `Change`, from now on or from a cursor on.
 
-        See `Follow` for what it does when connections are lost, and what it raises.
+        See `AsyncFollow` for what it does when connections are lost, and what it raises.
 
         Args:
             on_gap: where changes were missed that cannot be had any more: `"raise"` GapError, or `"resync"`: go on from
@@ -302,7 +302,7 @@ class AsyncClient:
         Raises:
             BadRequest: an argument is not valid.
         """
-        return Follow(self._bound(), cursor, on_gap)
+        return AsyncFollow(self._bound(), cursor, on_gap)
 
     # --- the server --------------------------------------------------------------------------------------------------
 

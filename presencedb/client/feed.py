@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -44,12 +45,15 @@ class Feed(Generic[T]):
                 raise feed_closed()
             await self._wait_for_news()
 
-    async def next_change(self) -> Change | None:
-        """The next change; waits until there is one. None: it was closed."""
+    async def next_change(self, timeout_s: float | None = None) -> Change | None:
+        """The next change; None: there was none within the time, or it was closed."""
+        until_s = None if timeout_s is None else self._driver.loop.time() + timeout_s
+        is_over = False
         while (change := self.subscription.take()) is None:
-            if self.subscription.end_reached():
+            if self.subscription.end_reached() or is_over:
                 return None
-            await self._wait_for_news()
+            await self._wait_for_news(until_s)
+            is_over = until_s is not None and self._driver.loop.time() >= until_s
         if self._link is not None and self._link.is_paused:
             self._settle()
         return change
@@ -92,13 +96,22 @@ class Feed(Generic[T]):
         if self._timer is not None:
             self._timer.cancel()
 
-    async def _wait_for_news(self) -> None:
-        if self._link is not None:
-            self._news.clear()
-            await self._news.wait()
+    async def _wait_for_news(self, until_s: float | None = None) -> None:
+        """Wait until something has happened, at most until that loop time; an attempt that may fail is waited for."""
+        if self._link is None and not self.subscription.begun:
+            await self._connect(self.connector.connect())
             return
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until_s):
+                if self._link is None:
+                    await self._connect(self.connector.link_until(None))
+                else:
+                    self._news.clear()
+                    await self._news.wait()
+
+    async def _connect(self, connecting: Coroutine[Any, Any, Link]) -> None:
         try:
-            await (self.connector.link_until(None) if self.subscription.begun else self.connector.connect())
+            await connecting
         except Exception as error:
             # Not only Error: whoever makes the sockets may raise anything, and that is an end like any other.
             self.subscription.end(error)
@@ -206,6 +219,18 @@ class Changes(AsyncIterator[Change], Generic[T]):
         change = await self._feed.next_change()
         if change is None:
             raise StopAsyncIteration
+        return change
+
+    async def get(self, timeout_s: float | None = None) -> Change | None:
+        """The next change; None: nothing came within the time. The first connection may take as long as the attempt to make
+        it.
+
+        Raises:
+            ClientClosed: it was closed, or is at its end.
+        """
+        change = await self._feed.next_change(timeout_s)
+        if change is None and self._feed.subscription.ended:
+            raise feed_closed()
         return change
 
     async def aclose(self) -> None:

@@ -8,7 +8,7 @@ from presencedb.client.subscription import OnGap
 from presencedb.client.subscription_follow import FollowSubscription
 
 
-class Follow(Changes[FollowSubscription]):
+class AsyncFollow(Changes[FollowSubscription]):
     """Every change of any user, in order, for ever; use it with `async for`, best inside `async with`.
 
     It reconnects by itself and goes on where it was. `async with` returns once the server has begun to tell, so that

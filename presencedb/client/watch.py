@@ -12,7 +12,7 @@ from presencedb.client.values import IdLike, read_ids
 from presencedb.ids import Id
 
 
-class Watch(Changes[WatchSubscription]):
+class AsyncWatch(Changes[WatchSubscription]):
     """The changes of some users, in order, for ever; use it with `async for`, best inside `async with`.
 
     It reconnects by itself and goes on where it was. `async with` returns once the first statuses are there, from which on

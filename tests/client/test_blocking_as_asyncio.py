@@ -16,6 +16,7 @@ from tests.client import (
     test_buffers,
     test_calls,
     test_connections,
+    test_feed_get,
     test_follow,
     test_keep_online,
     test_retries,
@@ -26,6 +27,7 @@ from tests.client.in_threads import InThreads
 
 LEFT_OUT: Final[dict[ModuleType, set[str]]] = {
     test_buffers: set(),
+    test_feed_get: set(),
     test_calls: set(),
     test_wrong_answers: set(),
     test_connections: {

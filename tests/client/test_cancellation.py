@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 from presencedb import AsyncClient, Change, ConnectionState
-from presencedb.client.watch import Watch
+from presencedb.client.watch import AsyncWatch
 from tests.client.running import open_fd_count, running_node, turn, url_of
 from tests.support.waiting import wait_until_async
 
@@ -173,7 +173,7 @@ async def test_a_change_of_a_watch_cancelled_after_any_step_leaves_it_usable(met
         assert step_count > 0
 
 
-async def follows_on(db: AsyncClient, watch: Watch, method: str) -> None:
+async def follows_on(db: AsyncClient, watch: AsyncWatch, method: str) -> None:
     """A watch tells the truth of whom it watches, whatever became of a cancelled `add` or `remove`."""
     await watch.add(["later"])
     assert set(watch.statuses) >= {1, "always", "later"}

@@ -11,8 +11,7 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from presencedb import Client, Id
-from presencedb.client.blocking_feed import Follow
+from presencedb import Client, Follow, Id
 from tests.examples.postgres import Postgres
 from tests.examples.running import EXAMPLES, Example, run_example
 from tests.support.process import ServerProcess

@@ -12,8 +12,7 @@ from typing import Final
 import pytest
 from aiohttp import web
 
-from presencedb import AsyncClient
-from presencedb.client.follow import Follow
+from presencedb import AsyncClient, AsyncFollow
 from tests.examples.hook import Event, Hook, write_secret
 from tests.examples.running import Example, run_example
 from tests.support.process import ServerProcess
@@ -28,7 +27,7 @@ USERS: Final = [*range(98), "alice", "bob"]
 
 
 @contextlib.asynccontextmanager
-async def following() -> AsyncIterator[tuple[ServerProcess, AsyncClient, Follow]]:
+async def following() -> AsyncIterator[tuple[ServerProcess, AsyncClient, AsyncFollow]]:
     """A node, a client of it, and a feed of what happens there."""
     with ServerProcess("node", "--listen", "127.0.0.1:0", "--ttl", "600", "--tick", "50") as node:
         async with AsyncClient(node.url) as db, db.follow() as truth:
@@ -41,7 +40,7 @@ def relay(folder: Path, node: ServerProcess, hook: Hook, *options: str) -> Examp
     return Example(folder, RELAY, hook.url, *where, "--batch", "1", "--timeout", "2", *options)
 
 
-async def toggle(db: AsyncClient, truth: Follow, round_count: int) -> list[Event]:
+async def toggle(db: AsyncClient, truth: AsyncFollow, round_count: int) -> list[Event]:
     """Everybody comes and goes; gives what the feed told of it. A round is a portion of the feed, or several."""
     events: list[Event] = []
     for number in range(round_count):

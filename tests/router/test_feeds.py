@@ -12,7 +12,7 @@ import pytest
 from presencedb.client.aio import AsyncClient
 from presencedb.client.subscription import OnGap
 from presencedb.client.values import Change
-from presencedb.client.watch import Watch
+from presencedb.client.watch import AsyncWatch
 from presencedb.errors import GapError
 from presencedb.ids import Id
 from tests.simulation.cluster import Cluster, Shape
@@ -35,7 +35,7 @@ class Reader:
         self.cursor: str | None = None
         self._ids = ids
         self._on_gap = on_gap
-        self._watch: Watch | None = None
+        self._watch: AsyncWatch | None = None
         self.task = self.process.start(self._run())
 
     async def _run(self) -> None:

@@ -9,15 +9,17 @@ to the cluster. It knows nothing of how the cluster works. What it holds against
   not answered false, and who was safe around the moment in which an event came is not announced offline. So a node may
   answer nothing, or that it does not know; it may not guess.
 * **Who is gone is offline in time.** The cluster is *calm* when nothing is wrong with it but that processes are dead, and
-  fewer of them than a user has owners. Who has not beaten for a ttl is answered false `LATE_MS` later, if the cluster was
-  calm for all that time. A sign-off is true everywhere once the cluster has been calm for `LATE_MS`.
+  fewer of them than a user has owners. In a cluster that has been calm for `SETTLE_MS`, who has not beaten for a ttl is
+  neither answered nor announced to be online later than `SOON_MS` after that, or `LATE_MS` while a process is dead. Where a
+  process was away or a link bad, what was under way may have come late: there the ttl begins with the end of that. A
+  sign-off holds everywhere once the cluster has been calm for `LATE_MS`.
 * **Calm is known.** `KNOWN_MS` after it became calm nobody is answered nil any more, and every call succeeds.
 * **Each change is told once.** A feed says of a user by turns that it is online and that it is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,8 +33,12 @@ SLACK_TICKS: Final = 2
 """A heartbeat is stamped with the tick that has begun, and a copy of it with one before that."""
 SLACK_MS: Final = 20
 """What a few ways over a healthy network take."""
+SOON_MS: Final = 500
+"""Beyond the ttl, where all is well: to ask the other owners, some ticks."""
 LATE_MS: Final = 2_000
-"""Beyond the ttl: to find out that a process is gone, to connect again, to ask the other owners."""
+"""Beyond the ttl, where a process is gone: to find that out."""
+SETTLE_MS: Final = 1_500
+"""To connect again, and to pull what was missed."""
 KNOWN_MS: Final = 2_000
 EVENT_MS: Final = 5
 """How long an event may take from the node to the auditor beside it, beyond the tick that it waits for."""
@@ -61,12 +67,16 @@ class Judge:
     Attributes:
         now_ns: gives the moment.
         violations: what was wrong, in words.
+        calm_since_ns: since when it is calm; None: it is not.
+        held_ns: when what was under way had arrived for the last time; None: it may be under way still.
     """
 
     shape: Shape
     now_ns: Callable[[], int]
     violations: list[str] = field(default_factory=list)
     calm_since_ns: int | None = 0
+    held_ns: int | None = 0
+    all_alive: bool = True
 
     def __post_init__(self) -> None:
         self._users: dict[int, _User] = {}
@@ -113,13 +123,21 @@ class Judge:
 
     # --- what happens to the cluster ---------------------------------------------------------------------------------
 
-    def disturbed(self) -> None:
-        """Something begins to be wrong with it."""
-        self.calm_since_ns = None
+    def changed(self, *, calm: bool, all_alive: bool, holding: bool) -> None:
+        """Something begins to be wrong with it, or is over.
 
-    def calm(self) -> None:
-        """Nothing is wrong from now on."""
-        self.calm_since_ns = self.now_ns()
+        Args:
+            calm: nothing is wrong but that some processes are dead.
+            all_alive: none is.
+            holding: something is wrong that makes things come late.
+        """
+        now_ns = self.now_ns()
+        if holding:
+            self.held_ns = None
+        elif self.held_ns is None:
+            self.held_ns = now_ns
+        self.calm_since_ns = now_ns if calm else None
+        self.all_alive = all_alive
 
     # --- what it answers ---------------------------------------------------------------------------------------------
 
@@ -152,6 +170,13 @@ class Judge:
             self.blame(f"{node} announces twice that {change.id} is {change.online}")
         self._told[key] = change.online
 
+    def look(self, running: Container[str]) -> None:
+        """Whether some feed should have announced something by now."""
+        asked_ns = self.now_ns() - (self.shape.tick_ms + EVENT_MS) * NS_PER_MS
+        for (node, user_id), online in self._told.items():
+            if online and node in running and self._must_be_offline(self._user(user_id), asked_ns):
+                self.blame(f"{node} does not announce that {user_id} is gone")
+
     def forget_feed(self, node: str) -> None:
         """The feed of a node begins anew: what it told before says nothing about what comes."""
         for key in [key for key in self._told if key[0] == node]:
@@ -176,13 +201,14 @@ class Judge:
         return user.safe_from_ns <= from_ns and until_ns <= user.safe_until_ns
 
     def _must_be_offline(self, user: _User, asked_ns: int) -> bool:
-        calm_ns = self.calm_since_ns
-        if calm_ns is None or user.beats_under_way:
+        calm_ns, held_ns = self.calm_since_ns, self.held_ns
+        if calm_ns is None or held_ns is None or user.beats_under_way:
             return False
-        if user.sign_off_holds and asked_ns >= user.signed_off_ns:
-            return asked_ns > calm_ns + LATE_MS * NS_PER_MS
-        last_ns = max(user.beat_ended_ns, calm_ns)
-        return asked_ns > last_ns + self._ttl_ns + LATE_MS * NS_PER_MS
+        if user.sign_off_holds and asked_ns >= user.signed_off_ns and asked_ns > calm_ns + LATE_MS * NS_PER_MS:
+            return True
+        bound_ms = SOON_MS if self.all_alive else LATE_MS
+        due_ns = max(user.beat_ended_ns, held_ns) + self._ttl_ns + bound_ms * NS_PER_MS
+        return asked_ns > max(due_ns, calm_ns + SETTLE_MS * NS_PER_MS)
 
     def _is_known(self, asked_ns: int) -> bool:
         calm_ns = self.calm_since_ns

@@ -144,7 +144,7 @@ def _draw_storm(random: Random, shape: Shape) -> tuple[Accident, ...]:
     accidents: list[Accident] = []
     for _ in range(random.randrange(3, 7)):
         accident = _draw_accident(random, shape, BEGIN_MS + random.randrange(0, 3 * shape.ttl_ms))
-        if all(accident.names != other.names for other in accidents):
+        if all(set(accident.names) != set(other.names) for other in accidents):
             accidents.append(accident)
     return tuple(accidents)
 

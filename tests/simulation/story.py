@@ -84,7 +84,7 @@ class Story:
         for name in plan.shape.node_names:
             cluster.auditor.start(self._follow(name))
         self.world.run_for(STEP_S)
-        self.judge.calm()
+        self._judge_calm()
         for user in plan.users:
             cluster.running[user.application].start(self._live(user))
         for name in plan.shape.application_names:
@@ -96,6 +96,7 @@ class Story:
                 self._say(happening.what)
                 happening.do()
             self.world.run_for(STEP_S)
+            self.judge.look(cluster.running)
         if not self._violated():
             self._look_at_the_end()
 
@@ -126,10 +127,9 @@ class Story:
         shape = self.plan.shape
         killed = [accident.names[0] for accident in self._wrong if accident.kind is Kind.KILL]
         routers = sum(name in shape.router_names for name in killed)
-        if len(killed) == len(self._wrong) and routers < shape.routers and len(killed) - routers < shape.replicas:
-            self.judge.calm()
-        else:
-            self.judge.disturbed()
+        holding = len(killed) < len(self._wrong)
+        calm = not holding and routers < shape.routers and len(killed) - routers < shape.replicas
+        self.judge.changed(calm=calm, all_alive=not killed, holding=holding)
 
     def _effects(self, accident: Accident) -> tuple[Callable[[], None], Callable[[], None] | None]:
         names = accident.names

@@ -8,7 +8,7 @@ import pytest
 
 from presencedb.client.values import Change
 from tests.simulation.cluster import Shape
-from tests.simulation.invariants import KNOWN_MS, LATE_MS, NS_PER_MS, Judge
+from tests.simulation.invariants import KNOWN_MS, LATE_MS, NS_PER_MS, SETTLE_MS, SOON_MS, Judge
 
 SHAPE = Shape(ttl_ms=1_000, tick_ms=50, replicas=2)
 USER = 7
@@ -85,14 +85,51 @@ def test_a_heartbeat_that_crosses_a_sign_off_proves_nothing(court: Court) -> Non
     assert court.blames(1_070, 1_080, False)
 
 
-def test_who_is_gone_is_offline_in_time(court: Court) -> None:
+def change(court: Court, at_ms: int, *, calm: bool, all_alive: bool = True, holding: bool = False) -> None:
+    court.now_ms = at_ms
+    court.judge.changed(calm=calm, all_alive=all_alive, holding=holding)
+
+
+@pytest.mark.parametrize("all_alive", [True, False])
+def test_who_is_gone_is_offline_in_time(court: Court, *, all_alive: bool) -> None:
+    change(court, 0, calm=True, all_alive=all_alive)
     court.beat(1_000, 1_010)
-    court.judge.calm_since_ns = 0
-    latest_ms = 1_010 + SHAPE.ttl_ms + LATE_MS
+    latest_ms = 1_010 + SHAPE.ttl_ms + (SOON_MS if all_alive else LATE_MS)
     assert not court.blames(latest_ms, latest_ms + 1, True)
     assert court.blames(latest_ms + 1, latest_ms + 2, True)
-    court.judge.disturbed()
+    change(court, latest_ms, calm=False)
     assert not court.blames(latest_ms + 1, latest_ms + 2, True)
+
+
+def test_what_was_late_counts_from_when_it_came(court: Court) -> None:
+    court.beat(1_000, 1_010)
+    change(court, 1_100, calm=False, holding=True)
+    change(court, 9_000, calm=True)
+    latest_ms = 9_000 + SHAPE.ttl_ms + SOON_MS
+    assert not court.blames(latest_ms, latest_ms + 1, True)
+    assert court.blames(latest_ms + 1, latest_ms + 2, True)
+
+
+def test_a_restart_makes_nobody_younger(court: Court) -> None:
+    court.beat(1_000, 1_010)
+    change(court, 1_200, calm=True, all_alive=False)
+    change(court, 2_000, calm=True)
+    latest_ms = 2_000 + SETTLE_MS
+    assert not court.blames(latest_ms, latest_ms + 1, True)
+    assert court.blames(latest_ms + 1, latest_ms + 2, True)
+
+
+def test_a_feed_says_in_time_that_somebody_is_gone(court: Court) -> None:
+    court.beat(1_000, 1_010)
+    court.blames_event(1_050, True, "heartbeat")
+    court.now_ms = 1_010 + SHAPE.ttl_ms + SOON_MS
+    court.judge.look(["n1"])
+    assert not court.judge.violations
+    court.now_ms += 100
+    court.judge.look(["n2"])
+    assert not court.judge.violations
+    court.judge.look(["n1"])
+    assert court.judge.violations
 
 
 def test_a_sign_off_in_calm_is_true_at_once(court: Court) -> None:
@@ -103,17 +140,15 @@ def test_a_sign_off_in_calm_is_true_at_once(court: Court) -> None:
 
 
 def test_a_sign_off_during_an_accident_is_true_when_it_is_over(court: Court) -> None:
-    court.judge.disturbed()
+    change(court, 1_400, calm=False)
     court.sign_off(1_500, 1_510)
-    court.now_ms = 2_000
-    court.judge.calm()
+    change(court, 2_000, calm=True)
     assert not court.blames(2_100, 2_101, True)
     assert court.blames(2_001 + LATE_MS, 2_002 + LATE_MS, True)
 
 
 def test_calm_is_known(court: Court) -> None:
-    court.now_ms = 5_000
-    court.judge.calm()
+    change(court, 5_000, calm=True)
     assert not court.blames(5_000 + KNOWN_MS, 5_001 + KNOWN_MS, None)
     assert court.blames(5_001 + KNOWN_MS, 5_002 + KNOWN_MS, None)
     court.judge.failed("somebody", (5_001 + KNOWN_MS) * NS_PER_MS, TimeoutError())

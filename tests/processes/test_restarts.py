@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, Self, TypeAlias
 
 import pytest
@@ -118,60 +118,82 @@ async def test_clients_come_back_after_a_crash_and_after_a_stop_and_no_call_fail
                 await check_that_all_is_back(db, server, [watch, follow])
 
 
-@CLIENTS
-async def test_calls_without_a_server_end_with_a_documented_error(make_client: MakeClient) -> None:
+async def end_in_time(db: AnyClient, kill: Callable[[], Awaitable[None]]) -> None:
+    """Calls in flight end with a result or a documented error, and those that begin later with that there is nobody."""
+    in_flight = [asyncio.ensure_future(call()) for call in list(calls_of(db).values()) * 4]
+    await kill()
+    outcomes = await asyncio.gather(*in_flight, return_exceptions=True)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    assert not [failure for failure in failures if not isinstance(failure, DOCUMENTED)]
+    outcomes = await asyncio.gather(*(call() for call in calls_of(db).values()), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [ConnectError] * len(calls_of(db))
+
+
+async def is_served(db: AnyClient) -> bool:
+    try:
+        await db.heartbeat(1)
+    except DOCUMENTED:
+        return False
+    return True
+
+
+async def test_calls_without_a_server_end_with_a_documented_error() -> None:
     with RestartingServer(*ARGUMENTS) as server:
-        async with make_client(server.url, timeout_s=0.5) as db:
-            in_flight = [asyncio.ensure_future(call()) for call in list(calls_of(db).values()) * 4]
-            await asyncio.to_thread(server.kill)
-            outcomes = await asyncio.gather(*in_flight, return_exceptions=True)
-            outcomes += await asyncio.gather(*(call() for call in calls_of(db).values()), return_exceptions=True)
-            assert not [
-                outcome for outcome in outcomes if isinstance(outcome, Exception) and not isinstance(outcome, DOCUMENTED)
-            ]
-            assert all(isinstance(outcome, ConnectError) for outcome in outcomes[len(in_flight) :])
+        async with AsyncClient(server.url, timeout_s=0.5) as db, InThreads(server.url, timeout_s=0.5) as blocking:
+            both_are_asking = asyncio.Barrier(2)
+
+            async def kill() -> None:
+                if await both_are_asking.wait() == 0:
+                    await asyncio.to_thread(server.kill)
+                await both_are_asking.wait()
+
+            await asyncio.gather(end_in_time(db, kill), end_in_time(blocking, kill))
             await asyncio.to_thread(server.start)
-
-            async def is_served() -> bool:
-                try:
-                    await db.heartbeat(1)
-                except DOCUMENTED:
-                    return False
-                return True
-
-            await wait_until_async(is_served, what="a call that succeeds")
+            for client in (db, blocking):
+                await wait_until_async(partial(is_served, client), what="a call that succeeds")
 
 
-@asynccontextmanager
-async def client_of_two(make_client: MakeClient, stack: AsyncExitStack) -> AsyncIterator[tuple[AnyClient, Any, Any]]:
-    """A client with the addresses of two servers, connected to the first, and both."""
-    first, second = (stack.enter_context(serve("--ttl", str(FREEZING_TTL_S))) for _ in range(2))
-    url = f"presence://{first.ready['tcp']},{second.ready['tcp']}"
-    async with make_client(url, timeout_s=INTERVAL_S) as db:
-        yield db, first, second
+async def leave_the_frozen(db: AnyClient, other: AsyncClient, name: str, freeze: Callable[[], Awaitable[None]]) -> None:
+    """A client of two servers goes to the other one, with its calls, its beats and its feeds."""
+    kept, sent_again, seen_to_come = f"{name}, kept", f"{name}, sent again", f"{name}, seen"
+    async with db.keep_online(kept), db.watch([seen_to_come], on_gap="resync") as watch:
+        assert await db.status([kept]) == {kept: True}
+        await freeze()
+        began = datetime.now(UTC)
+        await db.heartbeat(sent_again)
+        ended = datetime.now(UTC)
+        assert ended - began >= ATTEMPT
+        seen = (await other.last_seen([sent_again]))[sent_again]
+        # It was on its way for that long, and says so: it is no heartbeat of the moment of its arrival.
+        assert seen is not None
+        assert seen <= ended - ATTEMPT
+
+        async def is_kept() -> bool:
+            return (await other.status([kept]))[kept] is True
+
+        await wait_until_async(is_kept, what="the beat of keep_online on the other server")
+        await other.heartbeat(seen_to_come)
+        async for change in watch:
+            if change.online:
+                break
 
 
-@CLIENTS
-async def test_a_server_that_freezes_is_left_for_another_within_a_heartbeat_interval(make_client: MakeClient) -> None:
-    """The time of the call is that interval: it ends with an error if the other server is not asked within it."""
-    async with AsyncExitStack() as stack, client_of_two(make_client, stack) as (db, first, second):
-        async with db.keep_online(KEPT), db.watch([SEEN], on_gap="resync") as watch:
-            assert await db.status([KEPT]) == {KEPT: True}
-            first.sigstop()
-            began = datetime.now(UTC)
-            await db.heartbeat("sent again")
-            ended = datetime.now(UTC)
-            async with AsyncClient(second.url) as other:
-                seen = (await other.last_seen(["sent again"]))["sent again"]
-                assert seen is not None
-                assert ended - began >= ATTEMPT
-                # It was on its way for that long, and says so: it is no heartbeat of the moment of its arrival.
-                assert seen <= ended - ATTEMPT
+async def test_a_server_that_freezes_is_left_for_another_within_a_heartbeat_interval() -> None:
+    """The time of the calls is that interval: they end with an error if the other server is not asked within it."""
+    with serve("--ttl", str(FREEZING_TTL_S)) as first, serve("--ttl", str(FREEZING_TTL_S)) as second:
+        url = f"presence://{first.ready['tcp']},{second.ready['tcp']}"
+        barrier = asyncio.Barrier(2)
 
-                async def is_kept() -> bool:
-                    return (await other.status([KEPT]))[KEPT] is True
+        async def freeze() -> None:
+            if await barrier.wait() == 0:
+                first.sigstop()
+            await barrier.wait()
 
-                await wait_until_async(is_kept, what="the beat of keep_online on the other server")
-                await other.heartbeat(SEEN)
-                await read_until(watch, True)
-        first.sigcont()
+        async with (
+            AsyncClient(second.url) as other,
+            AsyncClient(url, timeout_s=INTERVAL_S) as db,
+            InThreads(url, timeout_s=INTERVAL_S) as blocking,
+        ):
+            await asyncio.gather(
+                leave_the_frozen(db, other, "asyncio", freeze), leave_the_frozen(blocking, other, "blocking", freeze)
+            )

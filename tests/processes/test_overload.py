@@ -28,7 +28,7 @@ OTHERS_IDS_MAX: Final = 2 * (LOOP_TURN_IDS_MAX + IDS_PER_FRAME_MAX)
 SLACK: Final = 2
 """The client takes its time too between an answer and its next call, and the flood goes on meanwhile."""
 CALLS_A_ROUND: Final = 3
-FLAT_BYTES: Final = 48 * MIB
+FLAT_BYTES: Final = 32 * MIB
 TICKS: Final = 5
 
 
@@ -107,7 +107,9 @@ def check(observed: Observed, idle_bytes: int, connection_count: int) -> None:
     """Hold what was seen against what docs/operations.md says."""
     assert median(observed.others_ids) <= SLACK * CALLS_A_ROUND * OTHERS_IDS_MAX
     half = len(observed.resident) // 2
-    assert max(observed.resident[half:]) - max(observed.resident[:half]) < FLAT_BYTES
+    # Where many connections are served in turn, some have not had their first whole read yet in the first half.
+    first_reads_bytes = connection_count * READ_BUFFER_BYTES
+    assert max(observed.resident[half:]) - max(observed.resident[:half]) < first_reads_bytes + FLAT_BYTES
     input_bytes = connection_count * (READ_BUFFER_BYTES + FRAME_BYTES_MAX)
     assert max(observed.resident) - idle_bytes < input_bytes + FLAT_BYTES
 

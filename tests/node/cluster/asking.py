@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ class Members:
 
     def users_of(self, *owners: str, count: int = 5) -> list[int]:
         """Users whom these members own, and in this order."""
-        return [user for user in range(2_000) if self.cluster.owners_of(user) == list(owners)][:count]
+        return list(islice((user for user in range(10_000) if self.cluster.owners_of(user) == list(owners)), count))
 
     def slots_of(self, ids: Sequence[int]) -> SlotSet:
         """Where these users are."""

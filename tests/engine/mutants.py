@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Final
 
-from presencedb.engine import EngineConfig, Transition, Transitions
+from presencedb.engine import Copies, EngineConfig, Transition, Transitions
 from presencedb.engine.reference import ReferenceEngine
 from presencedb.engine.reference_registers import SIGNED_OFF, Registers
 from presencedb.ids import Id, IdBatch
@@ -123,6 +123,40 @@ class CountsLate(ReferenceEngine):
         return super().count(slots) + len(self._registers.requests) // 3
 
 
+class WaitsForNobody(_WithRegisters):
+    class rules(Registers):  # noqa: N801
+        def is_agreed(self, slot: int, deadline: int) -> bool:
+            return True
+
+
+class LosesWhoIsOverdue(_WithRegisters):
+    class rules(Registers):  # noqa: N801
+        def overdue(self, slot: int) -> list[Id]:
+            return [user_id for user_id in super().overdue(slot) if user_id in self.agreements.aside.pop(slot, ())]
+
+
+class DoubtsTooLate(_WithRegisters):
+    class rules(Registers):  # noqa: N801
+        def is_in_doubt(self, user_id: Id, doubt_ticks: int) -> bool:
+            return super().is_in_doubt(user_id, doubt_ticks + 1)
+
+
+class DropsOnlyWhoIsOnline(_WithRegisters):
+    class rules(Registers):  # noqa: N801
+        def drop_slot(self, slot: int) -> None:
+            kept = {user_id: self.offline[user_id] for user_id in self.slots.members(slot) if user_id in self.offline}
+            super().drop_slot(slot)
+            for user_id, register in kept.items():
+                self.slots.add(user_id, slot)
+                self.offline[user_id] = register
+
+
+class ExportsOneTooFew(ReferenceEngine):
+    def export_slots(self, slots: Iterable[int], tick: int, *, count_max: int, cursor: int = 0) -> tuple[int | None, Copies]:
+        following, copies = super().export_slots(slots, tick, count_max=count_max, cursor=cursor)
+        return following if following is None else following + 1, copies
+
+
 MUTANTS: Final[tuple[MakeEngine, ...]] = (
     LateByOneTick,
     IgnoresHold,
@@ -137,6 +171,9 @@ MUTANTS: Final[tuple[MakeEngine, ...]] = (
     LosesTheRest,
     CountsWhatWasTaken,
     CountsWhoWasNotThere,
+    WaitsForNobody,
+    LosesWhoIsOverdue,
+    DoubtsTooLate,
 )
 """Each differs from the reference."""
 
@@ -150,5 +187,9 @@ INCONSISTENT: Final[tuple[MakeEngine, ...]] = (
     LosesTheRest,
     ScansOnlyFullPages,
     CountsLate,
+    WaitsForNobody,
+    LosesWhoIsOverdue,
+    DropsOnlyWhoIsOnline,
+    ExportsOneTooFew,
 )
 """Each contradicts itself, so that it can be told without another engine."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import pytest
 
 from presencedb.engine import RETENTION_ONLINE, Copy, Engine, EngineConfig
+from presencedb.ids import Hasher, IdKind
 from presencedb.limits import SLOT_COUNT
 from tests.engine.implementations import MakeEngine
 from tests.engine.operations import POOL, slots_of
@@ -95,6 +97,29 @@ def test_export_tells_the_time_too(make_engine: MakeEngine) -> None:
     assert engine.tick == T + 8
     merge(engine, [], T + 9)
     assert engine.tick == T + 9
+
+
+@pytest.mark.parametrize("page", [1, 7, 100])
+def test_who_is_there_all_along_appears_exactly_once_while_others_come_and_go(make_engine: MakeEngine, page: int) -> None:
+    hasher, generator = Hasher(0), random.Random(page)
+    users = [hasher.id_of(IdKind.INT64, 77 << 50 | generator.getrandbits(50)) for _ in range(60 * min(page, 40))]
+    stay, leave = users[::2], users[1::2]
+    engine = make(make_engine, RETENTION_ONLINE, T - TTL)
+    engine.heartbeat(batch(*leave), T - TTL)
+    engine.heartbeat(batch(*stay), T)
+    found: list[Copy] = []
+    cursor: int | None = 0
+    while cursor is not None:
+        cursor, copies = engine.export_slots([77], engine.tick, count_max=page, cursor=cursor)
+        assert len(copies) == page or (cursor is None and len(copies) < page)
+        found += copies
+        come = [hasher.id_of(IdKind.INT64, 77 << 50 | generator.getrandbits(50)) for _ in range(page // 4)]
+        engine.heartbeat(batch(*come), engine.tick)
+        if 2 * len(found) > len(stay):
+            advance(engine, T + 1)
+    assert len({copy.id for copy in found}) == len(found)
+    assert {copy.id for copy in found} >= set(stay)
+    assert {copy.age_ticks for copy in found if copy.id in set(stay)} <= {0, 1}
 
 
 class TestWhatWins:

@@ -22,7 +22,7 @@ from presencedb.states import Reason, Status
 from tests.engine.implementations import IMPLEMENTATIONS, MakeEngine
 from tests.engine.mutants import INCONSISTENT
 from tests.engine.operations import POOL, configs, slots_of
-from tests.engine.tools import EVERYBODY, drained, merge, pull, scan_all
+from tests.engine.tools import drained, merge, pull, scan_all
 from tests.support import strategies
 
 USERS: Final[tuple[Id, ...]] = (*POOL[::2], "alice", "user-1")
@@ -109,7 +109,9 @@ class Invariants(RuleBasedStateMachine):
 
     @rule(step=steps)
     def advance(self, step: int) -> None:
-        tick = self.engine.tick + step
+        self.advance_to(self.engine.tick + step)
+
+    def advance_to(self, tick: int) -> None:
         self.listen()
         while not self.engine.advance(tick, expiry_count_max=2):
             pass
@@ -129,8 +131,7 @@ class Invariants(RuleBasedStateMachine):
     def news_that_were_on_their_way(self, ids: list[Id], over: int, age: int) -> None:
         """Everybody is silent for a ttl, and only then a heartbeat of before comes in."""
         tick = self.engine.tick + self.engine.config.ttl_ticks + 1 + over
-        self.engine.advance(tick, expiry_count_max=EVERYBODY)
-        self.advanced()
+        self.advance_to(tick)
         self.engine.heartbeat(IdBatch(ids), tick, age_ticks=age)
 
     @rule(ids=some_ids, shared=st.sampled_from([True, True, False]))
@@ -147,8 +148,7 @@ class Invariants(RuleBasedStateMachine):
     def agree(self, ids: list[Id], back: int, over: int) -> None:
         """After everybody was silent for a ttl."""
         tick = self.engine.tick + self.engine.config.ttl_ticks + 1 + over
-        self.engine.advance(tick, expiry_count_max=EVERYBODY)
-        self.advanced()
+        self.advance_to(tick)
         slots = self.slots(ids)
         self.engine.agree(slots, tick - back)
         for user_id in self.users_of(slots):

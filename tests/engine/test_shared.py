@@ -318,6 +318,28 @@ class TestHold:
         engine.agree(ALL, DUE + 7)
         assert {change.tick for change in advance(engine, DUE + 8)} == {DUE + 5}
 
+    @pytest.mark.parametrize("retention", [RETENTION_ONLINE, None])
+    def test_nor_what_was_agreed_before_it_and_not_emitted_yet(self, make_engine: MakeEngine, retention: int | None) -> None:
+        engine = make_engine(EngineConfig(ttl_ticks=TTL, retention_ticks=retention), tick=T)
+        engine.set_shared(ALL, True)
+        engine.heartbeat(IdBatch(range(2_000)), T)
+        engine.discard_transitions()
+        advance(engine, DUE)
+        agree(engine, DUE)
+        engine.advance(DUE + 1, expiry_count_max=1)
+        engine.hold_timeouts(DUE + 5)
+        emitted = {change.id for change in drained(engine)}
+        assert 0 < len(emitted) < 2_000
+        assert advance(engine, DUE + 6) == []
+        assert overdue(engine) == set(range(2_000)) - emitted
+        late = [Copy(user_id, TTL + 7, False) for user_id in range(4_000)]
+        merge(engine, late, DUE + 6)
+        assert merge(engine, late, DUE + 6) == 0
+        assert engine.count() == 2_000 - len(emitted)
+        agree(engine, DUE + 6)
+        said = advance(engine, DUE + 7)
+        assert sorted(said) == [timed_out(user_id, DUE + 5) for user_id in range(2_000) if user_id not in emitted]
+
     def test_nor_does_it_count_for_a_late_heartbeat(self, make_engine: MakeEngine) -> None:
         engine = make(make_engine, None)
         advance(engine, DUE)

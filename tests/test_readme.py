@@ -1,11 +1,12 @@
-"""The README, run word for word: its shell and Python blocks against a server that its first block starts, and each output
-compared with the block that shows it.
+"""The README, run word for word: the blocks of each quickstart against the server that its first block starts, and each
+output compared with the block that shows it.
 
-What is replaced are the two ports and the folder of the environment, for the machine that runs the tests may use the real
-ports, and another folder than `.venv`. The server picks free ports by variables in its environment, so that its command
-stays as it is; the command line finds it by PRESENCEDB_URL, which is what stands in the README as its default; in the other
-blocks the numbers are exchanged. (A network namespace would need no replacing, but many machines allow none.) Moments in
-outputs are compared by their form. A block in `text` after one that runs is what it prints; `text` elsewhere is for reading.
+What is replaced are the ports, the id of a process and the folder of the environment, for the machine that runs the tests
+may use the real ports, and another folder than `.venv`. The server picks free ports by variables in its environment, so that
+its command stays as it is; the command line finds it by PRESENCEDB_URL, which is what stands in the README as its default;
+in the other blocks the numbers are exchanged. (A network namespace would need no replacing, but many machines allow none.)
+Moments in outputs are compared by their form, and so are the numbers of a cluster's status. A block in `text` after one that
+runs is what it prints; `text` elsewhere is for reading.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,6 +34,11 @@ README: Final = ROOT / "README.md"
 ENVIRONMENT_FOLDER: Final = Path(sys.prefix)
 TCP_PORT: Final = "7411"
 HTTP_PORT: Final = "7412"
+START_OF_CLUSTER: Final = "presencedb cluster up\n"
+STATUS_OF_CLUSTER: Final = "presencedb cluster status\n"
+PID: Final = "4711"
+"""Of the node that the README kills."""
+PLACE: Final = re.compile(r"127\.0\.0\.1:\d+|pid=\d+")
 BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 LINK: Final = re.compile(r"\]\(([^)#]+)\)")
@@ -59,9 +66,9 @@ def steps() -> list[Step]:
 
 
 class Server:
-    """The README's first block, running."""
+    """A block of the README that goes on, running."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, code: str) -> None:
         self._output = folder / "stdout"
         environment = clean_environment(
             {
@@ -71,9 +78,10 @@ class Server:
                 "VENV": str(ENVIRONMENT_FOLDER),
             }
         )
+        environment["PATH"] = f"{ENVIRONMENT_FOLDER}/bin{os.pathsep}{environment['PATH']}"
         with self._output.open("w") as stdout, (folder / "stderr").open("w") as stderr:
             self.process = subprocess.Popen(
-                ["bash", "-e", "-c", start_of_server()],
+                ["bash", "-e", "-c", f"exec {code}"],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -81,22 +89,36 @@ class Server:
                 stderr=stderr,
                 start_new_session=True,
             )
-        self.ready_line = ""
-        self._ports: dict[str, str] = {}
+        self.ready_lines: list[str] = []
+        self._replaced: dict[str, str] = {}
 
     def wait_until_ready(self) -> None:
-        def line() -> str | None:
+        def lines() -> list[str]:
             assert self.process.poll() is None, "the server ended"
-            return next((line for line in self._output.read_text().splitlines() if line.startswith("ready ")), None)
+            ready = [line for line in self._output.read_text().splitlines() if line.startswith("ready ")]
+            return ready if ready and "http=" in ready[-1] else []
 
-        self.ready_line = wait_until(line, DEADLINE_S, what="the ready line") or ""
-        tcp, http = re.findall(r"127\.0\.0\.1:(\d+)", self.ready_line)
-        self._ports = {TCP_PORT: tcp, HTTP_PORT: http}
+        self.ready_lines = wait_until(lines, DEADLINE_S, what="the ready line")
+        tcp, http = re.findall(r"127\.0\.0\.1:(\d+)", " ".join(self.ready_lines))[-2:]
+        self._replaced = {TCP_PORT: tcp, HTTP_PORT: http}
+        if pids := re.findall(r"pid=(\d+)", self.ready_lines[0]):
+            self._replaced[PID] = pids[0]
+
+    def end(self) -> None:
+        """Ask it to end; it does so cleanly."""
+        self.process.terminate()
+        assert self.process.wait(DEADLINE_S) == 0
+
+    def kill(self) -> None:
+        """End what is left of it."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def here(self, text: str) -> str:
         """A text of the README for this server and this environment."""
         text = text.replace(".venv/", f"{ENVIRONMENT_FOLDER}/")
-        return re.sub(rf"\b({TCP_PORT}|{HTTP_PORT})\b", lambda match: self._ports[match[1]], text)
+        return re.sub(rf"\b({'|'.join(self._replaced)})\b", lambda match: self._replaced[match[1]], text)
 
 
 def start_of_server() -> str:
@@ -106,23 +128,19 @@ def start_of_server() -> str:
     assert code == "make serve\n"
     if stamp.exists() and stamp.stat().st_mtime >= project.stat().st_mtime:
         return code
-    return f"exec {ENVIRONMENT_FOLDER}/bin/presencedb serve"
+    return f"{ENVIRONMENT_FOLDER}/bin/presencedb serve"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    for program in ("bash", "make", "curl"):
-        require_program(program)
-    server = Server(tmp_path_factory.mktemp("readme"))
+@contextmanager
+def running(folder: Path, code: str) -> Iterator[Server]:
+    """A block that goes on, from its ready line to its clean end."""
+    server = Server(folder, code)
     try:
         server.wait_until_ready()
         yield server
-        os.killpg(server.process.pid, signal.SIGTERM)
-        server.process.wait(DEADLINE_S)
+        server.end()
     finally:
-        if server.process.poll() is None:
-            os.killpg(server.process.pid, signal.SIGKILL)
-            server.process.wait()
+        server.kill()
 
 
 def outcome(language: str, code: str, url: str) -> str:
@@ -137,15 +155,38 @@ def outcome(language: str, code: str, url: str) -> str:
     return result.stdout
 
 
-def test_the_readme_runs_word_for_word(server: Server) -> None:
-    first, *others = steps()
+def quickstarts() -> list[list[Step]]:
+    """The steps, divided where another server is started."""
+    listed = steps()
+    second = next(index for index, step in enumerate(listed) if step.code == START_OF_CLUSTER)
+    return [listed[:second], listed[second:]]
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["one server", "a cluster"])
+def test_the_readme_runs_word_for_word(index: int, tmp_path: Path) -> None:
+    for program in ("bash", "make", "curl"):
+        require_program(program)
+    first, *others = quickstarts()[index]
     assert first.output is not None
-    assert server.ready_line == server.here(first.output).strip()
-    assert {step.language for step in others} == {"sh", "python"}
-    for step in others:
+    with running(tmp_path, first.code if index else start_of_server()) as server:
+        shown = server.here(first.output).splitlines()
+        assert [PLACE.sub("PLACE", line) for line in server.ready_lines] == [PLACE.sub("PLACE", line) for line in shown]
+        assert {step.language for step in others} == ({"sh"} if index else {"sh", "python"})
+        run_all(server, others)
+
+
+def run_all(server: Server, steps_to_run: list[Step]) -> None:
+    """Run the blocks one after the other, and hold what they print against what the README shows."""
+    for step in steps_to_run:
         printed = outcome(step.language, server.here(step.code), server.here(f"presence://127.0.0.1:{TCP_PORT}"))
         if step.output is not None:
-            assert MOMENT.sub("TIME", printed).strip() == MOMENT.sub("TIME", server.here(step.output)).strip()
+            assert form(step, printed) == form(step, server.here(step.output))
+
+
+def form(step: Step, output: str) -> str:
+    """An output without what differs from one time to the next."""
+    text = MOMENT.sub("TIME", output).strip()
+    return re.sub(r"\d+", "NUMBER", text) if step.code == STATUS_OF_CLUSTER else text
 
 
 def test_every_page_and_file_that_is_linked_exists() -> None:

@@ -73,7 +73,7 @@ _ENTRIES: Final = (
         section="Servers",
         line="Run a router: a whole cluster behind one address.",
         text="It speaks a node's protocol and keeps no user; clients need not know that it is none. Any number of them may "
-        "stand side by side. Routers do not serve watch and follow yet.",
+        "stand side by side. A cursor of watch or follow is good at the router that gave it.",
         examples=(
             ("presencedb router --membership static:cluster.toml", "on 127.0.0.1, port 7413"),
             (

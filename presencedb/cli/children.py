@@ -59,7 +59,7 @@ class Child:
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        """Start it, and return when it is ready.
+        """Start it, and return when it is ready. What it says on stderr is held back until `release`.
 
         Raises:
             ConfigError, ListenError: it ended instead; the message is its own.
@@ -87,9 +87,12 @@ class Child:
             raise self._failure(status)
         self.addresses = dict(part.split("=", 1) for part in line.split()[1:] if "=" in part)
         self._readers.append(asyncio.create_task(_drain(process.stdout)))
+
+    def release(self) -> None:
+        """Write what it has said on stderr, and from now on everything at once."""
         held, self._held = self._held, None
-        for said in held:
-            self._tell(said)
+        for line in held or ():
+            self._tell(line)
 
     async def wait(self) -> str:
         """Return when it has ended, and how: `SIGKILL`, or `status 1`."""

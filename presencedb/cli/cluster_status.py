@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from presencedb.cli.calls import CLIENT_NAME, run_call
 from presencedb.cli.output import print_json, print_table
-from presencedb.cli.secrets import client_tls, shown_token
+from presencedb.cli.secrets import client_tls, shown_token, uses_tls
 from presencedb.client.aio import AsyncClient
 from presencedb.client.cluster.dialling import member_address
-from presencedb.config import JSON, URL
+from presencedb.config import JSON
 from presencedb.errors import ConnectError, Error
 from presencedb.placement import Member, Topology
 from presencedb.settings import Settings
@@ -45,10 +45,9 @@ async def _ask_all(topology: Topology, own: Mapping[str, Any], settings: Setting
 
 
 async def _ask(member: Member, settings: Settings) -> dict[str, Any] | None:
-    tls = settings[URL].startswith("presence+tls:")
     try:
         async with AsyncClient(
-            str(member_address(member, tls=tls)),
+            str(member_address(member, tls=uses_tls(settings))),
             token=shown_token(settings),
             ssl_context=client_tls(settings),
             connect_timeout_s=_MEMBER_S,

@@ -18,7 +18,7 @@ from presencedb.cli.output import counted
 from presencedb.cli.reload import Reloadable
 from presencedb.cli.serving import Signals, announce_lines, run_server
 from presencedb.client.aio import AsyncClient
-from presencedb.config import DRAIN_TIMEOUT, RESTART
+from presencedb.config import DRAIN_TIMEOUT, RESTART, UNIX
 from presencedb.errors import Error
 from presencedb.limits import SECOND_MS
 from presencedb.settings import Settings
@@ -35,7 +35,7 @@ _MARGIN_S: Final = 3.0
 _PAUSE_S: Final = 0.5
 _PAUSE_S_MAX: Final = 10.0
 _HEALTHY_S: Final = 10.0
-"""Who ran that long is started again at once, others after a pause that doubles."""
+"""Who ran that long is started again at once, others after a pause, which doubles with each attempt that fails."""
 
 
 def run(settings: Settings, _arguments: Sequence[str]) -> None:
@@ -81,6 +81,8 @@ class _Running:
                 starting.result()
                 signals.reloadables = [Reloadable("what each process has read", self._reload)]
                 watching = [asyncio.create_task(self._watch(child)) for child in self._cluster.children]
+                for child in self._cluster.children:
+                    child.release()
                 self._announce(self._settings, self._cluster)
                 await told_to_end
         finally:
@@ -115,23 +117,26 @@ class _Running:
     async def _watch(self, child: Child) -> None:
         """Tell when a process has died, and start it again if that is meant."""
         loop = asyncio.get_running_loop()
-        pause_s = 0.0
         while True:
             started_s = loop.time()
             how = await child.wait()
             log.warning("a process has died", process=child.name, pid=child.pid, how=how)
             if not self._settings[RESTART]:
                 return
-            if loop.time() - started_s > _HEALTHY_S:
-                pause_s = 0.0
+            await self._start_again(child, 0.0 if loop.time() - started_s > _HEALTHY_S else _PAUSE_S)
+
+    async def _start_again(self, child: Child, pause_s: float) -> None:
+        while True:
             await asyncio.sleep(pause_s)
-            pause_s = min(max(_PAUSE_S, 2 * pause_s), _PAUSE_S_MAX)
             try:
                 await child.start()
             except Error as error:
                 log.error("it cannot be started again", process=child.name, reason=error.message)
+                pause_s = min(max(_PAUSE_S, 2 * pause_s), _PAUSE_S_MAX)
             else:
-                print(process_line(child), flush=True)
+                child.release()
+                print(process_line(self._settings, child), flush=True)
+                return
 
     def _reload(self) -> None:
         for child in self._cluster.children:
@@ -169,14 +174,20 @@ def banner(settings: Settings, cluster: LocalCluster) -> list[str]:
     return [*lines, f"  kill -9 {victim.pid}  # {victim.name} dies: {fate}"]
 
 
-def process_line(child: Child) -> str:
+def process_line(settings: Settings, child: Child) -> str:
     """The ready line of one process: `ready node=n1 pid=4711 tcp=127.0.0.1:41237`."""
     what = child.name if child.name in ("router", "gateway") else f"node={child.name}"
-    return " ".join(["ready", what, f"pid={child.pid}", *(f"{name}={place}" for name, place in child.addresses.items())])
+    places = (f"{name}={place}" for name, place in shown_addresses(settings, child).items())
+    return " ".join(["ready", what, f"pid={child.pid}", *places])
+
+
+def shown_addresses(settings: Settings, child: Child) -> dict[str, str]:
+    """Where clients find it; the Unix socket, by which the gateway finds the router, only if they were meant to use it."""
+    return {name: place for name, place in child.addresses.items() if name != "unix" or settings[UNIX] is not None}
 
 
 def _announce_each(settings: Settings, cluster: LocalCluster) -> None:
-    announce_lines(settings, banner(settings, cluster), [process_line(child) for child in cluster.children])
+    announce_lines(settings, banner(settings, cluster), [process_line(settings, child) for child in cluster.children])
 
 
 def _has_joined(info: Any, *, new: bool) -> bool:

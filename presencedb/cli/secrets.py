@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from presencedb.client.url import CLUSTER_TLS_SCHEME, TLS_SCHEME
 from presencedb.config import CLUSTER_TOKEN_FILE, TLS_CA, TLS_CERT, TLS_KEY, TOKEN_FILE, TOKEN_VARIABLE, URL, Option
 from presencedb.credentials import (
     ALL_RIGHTS,
@@ -147,9 +148,14 @@ def client_tls(settings: Settings) -> ssl.SSLContext | None:
     Raises:
         ConfigError: the file cannot be read, or there is no certificate in it.
     """
-    if settings[TLS_CA] is not None and not settings[URL].startswith("presence+tls:"):
+    if settings[TLS_CA] is not None and not uses_tls(settings):
         raise ConfigError(f"{settings.origin(TLS_CA)}: {settings.origin(URL)} does not use TLS, presence+tls:// does")
     return trusted(settings)
+
+
+def uses_tls(settings: Settings) -> bool:
+    """Whether `--url` is of servers with TLS."""
+    return settings[URL].lower().startswith((f"{TLS_SCHEME}:", f"{CLUSTER_TLS_SCHEME}:"))
 
 
 def trusted(settings: Settings) -> ssl.SSLContext | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from presencedb.cli.banner import cli_line, curl_line, gateway_lines, node_lines, node_url, process_line
-from presencedb.cli.cluster_up import banner, run_cluster
+from presencedb.cli.cluster_up import banner, run_cluster, shown_addresses
 from presencedb.cli.gateway import CLIENT_NAME, gateway_addresses, gateway_reloadables, make_gateway
 from presencedb.cli.local_cluster import LocalCluster
 from presencedb.cli.node import make_node, node_addresses, node_reloadables, node_tcp
@@ -70,10 +70,8 @@ def _announce(settings: Settings, node: Node, http: Address, gateway_parts: dict
 
 def _announce_cluster(settings: Settings, cluster: LocalCluster) -> None:
     processes = [f"  {child.name} is process {child.pid}" for child in cluster.children]
-    addresses = dict(cluster.router.addresses)
-    if settings[UNIX] is None:
-        del addresses["unix"]  # the way of the gateway alone
-    announce(settings, banner(settings, cluster) + processes, addresses | cluster.gateway.addresses)
+    addresses = shown_addresses(settings, cluster.router) | cluster.gateway.addresses
+    announce(settings, banner(settings, cluster) + processes, addresses)
 
 
 async def _connect(node: Node) -> socket.socket:

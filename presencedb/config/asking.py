@@ -56,7 +56,8 @@ URL: Final[Option[str]] = Option(
     metavar="URL",
     group=Group.SERVER,
     commands=CLIENTS,
-    help="The server: presence://HOST:PORT, presence+tls://HOST:PORT or presence+unix:///PATH.",
+    help="The server: presence://HOST:PORT, presence+tls://HOST:PORT or presence+unix:///PATH; or some nodes of a cluster: "
+    "presence+cluster://HOST:PORT,..., presence+cluster+tls://HOST:PORT,...",
     may_hold_secret=True,
 )
 TIMEOUT: Final[Option[int]] = Option(

@@ -99,6 +99,6 @@ TLS_CA: Final[Option[Path | None]] = Option(
     metavar="FILE",
     group=Group.SECRETS,
     commands=CLIENTS | MEMBERS,
-    help="The certificates (PEM) that a presence+tls:// server is checked against, instead of the system's. On a member or "
-    "router it says that the members of the cluster serve TLS.",
+    help="The certificates (PEM) that a server of presence+tls:// is checked against, instead of the system's. On a member "
+    "or router it says that the members of the cluster serve TLS.",
 )

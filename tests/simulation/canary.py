@@ -8,6 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from unittest.mock import patch
 
+from presencedb.engine import Copies
+from presencedb.ids import IdBatch
+from presencedb.node.cluster import pull
+from presencedb.node.cluster.agreement import Agreement
+from presencedb.node.cluster.copies import copies_of_wire
+from presencedb.node.cluster.forwarding import ForwardedWrite, Forwarding
+from presencedb.node.cluster.sync import Sync
 from presencedb.node.node import Node, NodeSettings
 from presencedb.node.ticker import Ticker
 from presencedb.transport.hub import Hub
@@ -68,8 +75,45 @@ def _no_reading_first() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _synced_at_once() -> Iterator[None]:
+    with patch.object(Sync, "_lose_base", lambda *_: None):
+        yield
+
+
+@contextmanager
+def _no_agreement() -> Iterator[None]:
+    def agree_to_all(agreement: Agreement, tick: int) -> None:
+        agreement._engine.agree(agreement._engine.overdue_slots(), tick)
+
+    with patch.object(Agreement, "step", agree_to_all):
+        yield
+
+
+@contextmanager
+def _nothing_missed() -> Iterator[None]:
+    with (
+        patch.object(Forwarding, "note", lambda *_, **__: None),
+        patch.object(ForwardedWrite, "to_missed", lambda *_, **__: None),
+    ):
+        yield
+
+
+@contextmanager
+def _fresh_copies() -> Iterator[None]:
+    def without_age(ids: IdBatch, ages_ms: Any, *others: Any) -> Copies:
+        return copies_of_wire(ids, [0] * len(ages_ms), *others)
+
+    with patch.object(pull, "copies_of_wire", without_age):
+        yield
+
+
 CANARIES: Final = (
     Canary("a node that was restarted believes that it knows everybody", _no_warm_up, members=False),
     Canary("a node that was away blames its users", _no_hold, members=False),
     Canary("a node that was away looks at the time before it reads", _no_reading_first, members=False),
+    Canary("a member that was restarted believes that it knows everybody", _synced_at_once),
+    Canary("owners do not agree before a timeout", _no_agreement),
+    Canary("nobody is told what it missed", _nothing_missed),
+    Canary("a copy is younger than the truth", _fresh_copies),
 )

@@ -140,6 +140,7 @@ async def test_a_node_that_is_killed_or_stopped_takes_nobody_offline(tmp_path: P
             await crowd.reads_go_on()
 
 
+@pytest.mark.heavy
 @pytest.mark.deadline(240)
 @pytest.mark.parametrize("user_count", SIZES)
 async def test_a_link_that_is_cut_takes_nobody_offline(tmp_path: Path, user_count: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from contextlib import suppress
 from itertools import cycle
 from typing import Final
 
@@ -128,7 +129,8 @@ def test_pieces_between_writes_are_the_same_as_all_at_once(
     for operation, count_max in zip(story, cycle(drain_counts), strict=False):
         step = max(operation.step, 0)
         for engine in (listened, left):
-            operation.apply(engine, engine.tick + step)
+            with suppress(ValueError):  # both refuse the same, and are as they were
+                operation.apply(engine, engine.tick + step)
         if count_max:
             taken += listened.drain_transitions(count_max)
         assert len(taken) + listened.transitions_waiting == left.transitions_waiting

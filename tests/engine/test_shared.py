@@ -10,7 +10,6 @@ from presencedb.limits import SLOT_COUNT
 from tests.engine.implementations import MakeEngine
 from tests.engine.operations import POOL, overdue_of, slots_of
 from tests.engine.tools import (
-    EVERYBODY,
     OFFLINE,
     ONLINE,
     TTL,
@@ -22,7 +21,6 @@ from tests.engine.tools import (
     drained,
     last_seen,
     merge,
-    pull,
     scan_all,
     signed_off,
     slot_of,
@@ -376,37 +374,3 @@ class TestReplicas:
         advance(first, DUE)
         self.ask(first, second, DUE)
         assert drained(first) == [signed_off("alice", DUE)]
-
-
-class TestDropped:
-    def test_a_slot_that_went_elsewhere_leaves_nothing(self, make_engine: MakeEngine) -> None:
-        engine = make(make_engine, None)
-        engine.sign_off(batch("alice", 42), T, grace_ticks=30)
-        slots = [slot_of(engine, "alice"), slot_of(engine, 0)]
-        advance(engine, DUE)
-        with pytest.raises(ValueError, match="synced"):
-            engine.drop_slots(slots)
-        assert engine.count() == len(POOL)
-        engine.set_synced(slots, False)
-        engine.drop_slots(slots)
-        assert engine.count() == engine.stats().users == len(POOL) - 2
-        assert (engine.count(slots), pull(engine, slots, DUE), engine.stats().pending_sign_offs) == (0, [], 1)
-        assert engine.status(batch("alice", 0, 42)) == bytes([UNKNOWN, UNKNOWN, ONLINE])
-        assert overdue(engine) == {*POOL} - {"alice", 0}
-        assert engine.heartbeat(batch("alice"), DUE) == 1
-        assert drained(engine) == []
-
-    def test_crowded_slots(self, make_engine: MakeEngine) -> None:
-        engine = make_engine(EngineConfig(ttl_ticks=TTL, synced=False), tick=T)
-        empty = engine.stats().bytes
-        engine.heartbeat(IdBatch([*range(9_000), *(f"user {number}" for number in range(9_000))]), T)
-        engine.sign_off(IdBatch(range(0, 9_000, 7)), T, grace_ticks=5)
-        engine.drop_slots(range(0, SLOT_COUNT, 2))
-        left = [user_id for user_id in scan_all(engine, EVERYBODY) if slot_of(engine, user_id) % 2 == 0]
-        assert left == []
-        assert 8_000 < engine.count() == engine.stats().users < 10_000
-        engine.drop_slots(ALL)
-        assert (engine.count(), engine.stats().users, engine.stats().pending_sign_offs) == (0, 0, 0)
-        advance(engine, T + 1)
-        assert engine.stats().bytes < empty + 50_000
-        assert engine.heartbeat(IdBatch(range(9_000)), T + 1) == 9_000

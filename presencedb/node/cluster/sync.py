@@ -178,6 +178,8 @@ class Sync:
         if view is None:
             return
         view.poll = False
+        # It may have been taken note of, so it is not said again: what was noted since would be taken off with it.
+        view.pulled -= asked.pulled
         view.refusals = 0
         try:
             missed = SlotSet.from_wire(result) & self._own
@@ -193,12 +195,14 @@ class Sync:
         self._judge()
         self._start_pull(member_id)
 
-    def not_polled(self, member_id: str, run: str, *, refused: bool) -> None:
+    def not_polled(self, member_id: str, run: str, asked: _Poll, *, refused: bool) -> None:
         """A member did not answer; or it has refused to, since what this node misses could not be passed on to it now."""
         view = self._view_of(member_id, run)
         if view is None:
             return
         view.poll = False
+        # It may have been taken note of, so it is not said again: what was noted since would be taken off with it.
+        view.pulled -= asked.pulled
         view.refusals = view.refusals + 1 if refused else 0
         if view.refusals == _REFUSALS_MAX:
             view.heard = False
@@ -345,7 +349,7 @@ class _Poll:
         self._sync.polled(self._member_id, self._run, self, result)
 
     def failed(self, error: Error) -> None:
-        self._sync.not_polled(self._member_id, self._run, refused=isinstance(error, Unavailable))
+        self._sync.not_polled(self._member_id, self._run, self, refused=isinstance(error, Unavailable))
 
 
 class _Slots:

@@ -66,6 +66,7 @@ def test_no_write_is_lost_however_answers_are(steps: list[tuple[str, SlotSet | b
             last_write.update(dict.fromkeys(value, now))
             continue
         answer = owed.answer("n2", to_report)
+        to_report = NO_SLOTS  # what was pulled is said once, whether the answer arrives or not
         if value:  # it arrives, and all of it is pulled at once
             to_report = answer
             pulled_through.update(dict.fromkeys(answer, now))

@@ -16,8 +16,6 @@ from presencedb.node.cluster.copies import copies_of_wire
 from presencedb.node.cluster.forwarding import ForwardedWrite, Forwarding
 from presencedb.node.cluster.sync import Sync
 from presencedb.node.node import Node, NodeSettings
-from presencedb.node.ticker import Ticker
-from presencedb.transport.hub import Hub
 from tests.simulation.plan import make_plan
 from tests.simulation.story import play
 
@@ -61,21 +59,6 @@ def _no_warm_up() -> Iterator[None]:
 
 
 @contextmanager
-def _no_hold() -> Iterator[None]:
-    with patch.object(Ticker, "_hold", lambda *_, **__: None):
-        yield
-
-
-@contextmanager
-def _no_reading_first() -> Iterator[None]:
-    async def not_at_all(_hub: Hub, _timeout_ms: int) -> bool:
-        return True
-
-    with patch.object(Hub, "wait_until_quiet", not_at_all):
-        yield
-
-
-@contextmanager
 def _synced_at_once() -> Iterator[None]:
     with patch.object(Sync, "_lose_base", lambda *_: None):
         yield
@@ -110,8 +93,6 @@ def _fresh_copies() -> Iterator[None]:
 
 CANARIES: Final = (
     Canary("a node that was restarted believes that it knows everybody", _no_warm_up, members=False),
-    Canary("a node that was away blames its users", _no_hold, members=False),
-    Canary("a node that was away looks at the time before it reads", _no_reading_first, members=False),
     Canary("a member that was restarted believes that it knows everybody", _synced_at_once),
     Canary("owners do not agree before a timeout", _no_agreement),
     Canary("nobody is told what it missed", _nothing_missed),

@@ -41,6 +41,21 @@ def test_the_command_runs_however_it_is_called() -> None:
     assert run_command("--version").stdout == called.stdout
 
 
+def test_it_is_found_before_a_folder_of_its_name(tmp_path: Path) -> None:
+    """Where a clone lies in the present folder, say: Python would take it for a package without an `__init__.py`."""
+    (tmp_path / "presencedb").mkdir()
+    found = subprocess.run(
+        [sys.executable, "-c", "import presencedb; print(presencedb.__version__)"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=clean_environment(),
+        timeout=60,
+    )
+    assert found.stdout.split() == [presencedb.__version__]
+
+
 def environment(folder: Path, python: Path | str) -> subprocess.CompletedProcess[str]:
     """Have an environment made with an interpreter, in a run that is expected to stop before anything is installed."""
     return subprocess.run(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Final, Self
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
+from operator import le, lt
+from typing import Any, Final, Self
 
 from presencedb.errors import Error, ProtocolError
 from presencedb.limits import SLOT_COUNT
@@ -77,21 +80,10 @@ class SlotSet:
         """
         if not isinstance(value, list | tuple) or len(value) > _RUNS_MAX:
             raise error(f"slots: an array of at most {_RUNS_MAX} pairs is expected")
-        runs: list[tuple[int, int]] = []
-        last = -2
-        for index, pair in enumerate(value):
-            if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(type(slot) is int for slot in pair):
-                raise error(f"slots[{index}]: a pair of integers is expected")
-            if not last + 1 < pair[0] <= pair[1] < SLOT_COUNT:
-                raise error(
-                    f"slots[{index}]: first and last slot are in order, apart from the pair before, and below {SLOT_COUNT}"
-                )
-            last = pair[1]
-            runs.append((pair[0], last))
-        return cls._of_runs(runs)
+        return cls._of_runs(value if _are_runs(value) else _checked_runs(value, error))
 
     @classmethod
-    def _of_runs(cls, runs: Iterable[tuple[int, int]]) -> Self:
+    def _of_runs(cls, runs: Iterable[Sequence[int]]) -> Self:
         digits = bytearray(b"0" * SLOT_COUNT)
         for first, last in runs:
             digits[first : last + 1] = b"1" * (last + 1 - first)
@@ -99,8 +91,7 @@ class SlotSet:
 
     def runs(self) -> list[tuple[int, int]]:
         """Pairs (first, last) of the slots that follow each other, ascending: the shortest way to name the set."""
-        digits = f"{self._bits:b}"[::-1]
-        return [(run.start(), run.end() - 1) for run in _RUN.finditer(digits)]
+        return list(_runs_of(self._bits))
 
     def to_wire(self) -> list[list[int]]:
         """`[[first, last], ...]`, ascending."""
@@ -148,6 +139,40 @@ class SlotSet:
 
     def __le__(self, other: SlotSet) -> bool:
         return self._bits & ~other._bits == 0
+
+
+@lru_cache(maxsize=16)
+def _runs_of(bits: int) -> tuple[tuple[int, int], ...]:
+    digits = f"{bits:b}"[::-1]
+    return tuple((run.start(), run.end() - 1) for run in _RUN.finditer(digits))
+
+
+def _are_runs(pairs: Sequence[Any]) -> bool:
+    """Whether all of it is as it has to be: members are asked for slots all the time, and name them in a thousand runs."""
+    if not pairs:
+        return True
+    if not set(map(type, pairs)) <= {list, tuple} or set(map(len, pairs)) != {2}:
+        return False
+    ends = list(chain.from_iterable(pairs))
+    if set(map(type, ends)) != {int} or ends[0] < 0 or ends[-1] >= SLOT_COUNT:
+        return False
+    firsts, lasts = ends[::2], ends[1::2]
+    return all(map(le, firsts, lasts)) and all(map(lt, (last + 1 for last in lasts), firsts[1:]))
+
+
+def _checked_runs(pairs: Sequence[Any], error: type[Error]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
+    last = -2
+    for index, pair in enumerate(pairs):
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(type(slot) is int for slot in pair):
+            raise error(f"slots[{index}]: a pair of integers is expected")
+        if not last + 1 < pair[0] <= pair[1] < SLOT_COUNT:
+            raise error(
+                f"slots[{index}]: first and last slot are in order, apart from the pair before, and below {SLOT_COUNT}"
+            )
+        last = pair[1]
+        runs.append((pair[0], last))
+    return runs
 
 
 def _run_of_text(part: str) -> tuple[int, int]:

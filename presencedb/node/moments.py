@@ -13,5 +13,8 @@ def moments_of(ticks: array[int], wall_time: MomentOfTick) -> array[int]:
     # Those of a crowd that goes at once all have one tick, and whoever is not remembered has none.
     if ticks and ticks.tobytes() == ticks[:1].tobytes() * len(ticks):
         return array("q", [-1 if ticks[0] < 0 else ms_at(ticks[0])]) * len(ticks)
-    ms_of = {tick: -1 if tick < 0 else ms_at(tick) for tick in set(ticks)}
+    distinct = set(ticks)
+    if 2 * len(distinct) > len(ticks):
+        return array("q", [-1 if tick < 0 else ms_at(tick) for tick in ticks])
+    ms_of = {tick: -1 if tick < 0 else ms_at(tick) for tick in distinct}
     return array("q", map(ms_of.__getitem__, ticks))

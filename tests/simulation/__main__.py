@@ -19,7 +19,7 @@ def command_of(plan: Plan, arguments: argparse.Namespace) -> str:
     """What replays a story."""
     parts = [f"python -m tests.simulation {plan.seed}"]
     parts += [f"--{name} {value}" for name in ("nodes", "replicas") if (value := getattr(arguments, name)) is not None]
-    parts += [f"--{name}" for name in ("alone", "storm") if getattr(arguments, name)]
+    parts += [f"--{name}" for name in ("alone", "storm", "strict") if getattr(arguments, name)]
     return " ".join(parts)
 
 
@@ -33,7 +33,7 @@ def describe(plan: Plan) -> str:
     return "\n".join([first, *(f"  {accident}" for accident in plan.accidents)])
 
 
-def smallest(plan: Plan, outcome: Outcome) -> tuple[Plan, Outcome]:
+def smallest(plan: Plan, outcome: Outcome, *, strict: bool) -> tuple[Plan, Outcome]:
     """The same story with as few accidents and users as still fail."""
     shrunk = True
     while shrunk:
@@ -41,7 +41,7 @@ def smallest(plan: Plan, outcome: Outcome) -> tuple[Plan, Outcome]:
         parts = [("accidents", one) for one in plan.accidents] + [("users", one) for one in plan.users]
         for name, one in parts:
             less = replace(plan, **{name: tuple(other for other in getattr(plan, name) if other is not one)})  # type: ignore[arg-type]
-            if len(less.users) and (found := play(less)).violations:
+            if len(less.users) and (found := play(less, strict=strict)).violations:
                 plan, outcome, shrunk = less, found, True
                 break
     return plan, outcome
@@ -58,6 +58,7 @@ def main() -> int:
     parser.add_argument("--replicas", type=int)
     parser.add_argument("--alone", action="store_true", help="nodes that do not know of each other")
     parser.add_argument("--storm", action="store_true", help="several accidents at a time")
+    parser.add_argument("--strict", action="store_true", help="look at what is known not to hold, too")
     parser.add_argument("--smallest", action="store_true", help="leave out what is not needed to fail")
     parser.add_argument("-v", "--verbose", action="store_true", help="tell the story")
     arguments = parser.parse_args()
@@ -75,14 +76,15 @@ def main() -> int:
         )
         if arguments.verbose and not arguments.smallest:
             print(describe(plan))
-        outcome = play(plan, tell=print if arguments.verbose and not arguments.smallest else None)
+        told = print if arguments.verbose and not arguments.smallest else None
+        outcome = play(plan, tell=told, strict=arguments.strict)
         played += 1
         if outcome.violations:
             failed += 1
             if arguments.smallest:
-                plan, outcome = smallest(plan, outcome)
+                plan, outcome = smallest(plan, outcome, strict=arguments.strict)
                 print(describe(plan))
-                play(plan, tell=print if arguments.verbose else None)
+                play(plan, tell=print if arguments.verbose else None, strict=arguments.strict)
             print(f"{command_of(plan, arguments)}: {outcome.violations[0]}", flush=True)
             if failed >= arguments.failures:
                 break

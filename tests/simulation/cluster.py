@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from array import array
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -154,7 +154,7 @@ class Cluster:
         nodes: the nodes among them.
     """
 
-    def __init__(self, world: World, shape: Shape, folder: Path, make_node: Callable[..., Node] = Node) -> None:
+    def __init__(self, world: World, shape: Shape, folder: Path) -> None:
         self.world = world
         self.shape = shape
         self.topology = Topology(
@@ -164,7 +164,6 @@ class Cluster:
         self.nodes: dict[str, Node] = {}
         self.auditor = self._process(AUDITOR)
         self._folder = folder
-        self._make_node = make_node
         self._hasher = Hasher(SEED)
 
     # --- who is where ------------------------------------------------------------------------------------------------
@@ -196,7 +195,7 @@ class Cluster:
             warm_up=anew and not self.shape.members,
             cluster=self._member(process) if self.shape.members else None,
         )
-        node = self.nodes[name] = self._make_node(settings, clock=process.clock)
+        node = self.nodes[name] = Node(settings, clock=process.clock)
         self.link(AUDITOR, name).delay_ms = _AUDIT_DELAY_MS
 
         async def serve() -> None:

@@ -13,6 +13,9 @@ to the cluster. It knows nothing of how the cluster works. What it holds against
   neither answered nor announced to be online later than `SOON_MS` after that, or `LATE_MS` while a process is dead. Where a
   process was away or a link bad, what was under way may have come late: there the ttl begins with the end of that. A
   sign-off holds everywhere once the cluster has been calm for `LATE_MS`.
+* **Late writes** are what is known not to hold, and is looked at only where the judge is *strict*: a frame that waited on a
+  link that was cut, or for a process that was away, is taken as fresh when it comes. So a sign-off from then undoes the
+  heartbeats that went another way meanwhile, until the next one; and a heartbeat from then undoes a sign-off for a ttl.
 * **Calm is known.** `KNOWN_MS` after it became calm nobody is answered nil any more, and every call succeeds.
 * **Each change is told once.** A feed says of a user by turns that it is online and that it is not.
 """
@@ -58,6 +61,9 @@ class _User:
     """When the last sign-off came to its end."""
     sign_off_holds: bool = False
     """It was acknowledged, and no heartbeat was begun since."""
+    sign_off_may_come: bool = False
+    """One may be under way still."""
+    beat_may_come: bool = False
 
 
 @dataclass
@@ -66,6 +72,7 @@ class Judge:
 
     Attributes:
         now_ns: gives the moment.
+        strict: look at what is known not to hold, too.
         violations: what was wrong, in words.
         calm_since_ns: since when it is calm; None: it is not.
         held_ns: when what was under way had arrived for the last time; None: it may be under way still.
@@ -73,6 +80,7 @@ class Judge:
 
     shape: Shape
     now_ns: Callable[[], int]
+    strict: bool = False
     violations: list[str] = field(default_factory=list)
     calm_since_ns: int | None = 0
     held_ns: int | None = 0
@@ -94,6 +102,7 @@ class Judge:
         """A user beats; returns the moment, which `beat_ends` is told."""
         user = self._user(user_id)
         user.beats_under_way += 1
+        user.beat_may_come |= self._may_be_late()
         user.sign_off_holds = False
         return self.now_ns()
 
@@ -102,7 +111,9 @@ class Judge:
         user, now_ns = self._user(user_id), self.now_ns()
         user.beats_under_way -= 1
         user.beat_ended_ns = now_ns
-        if not acknowledged or user.sign_offs_under_way or began_ns <= user.signed_off_ns:
+        user.beat_may_come |= self._may_be_late()
+        user.sign_off_may_come &= self._may_be_late(began_ns)
+        if user.sign_off_may_come or not acknowledged or user.sign_offs_under_way or began_ns <= user.signed_off_ns:
             return
         if now_ns > user.safe_until_ns:
             user.safe_from_ns = now_ns
@@ -112,6 +123,8 @@ class Judge:
         """A user signs off."""
         user = self._user(user_id)
         user.sign_offs_under_way += 1
+        user.sign_off_may_come |= self._may_be_late()
+        user.beat_may_come &= self._may_be_late()
         user.safe_until_ns = min(user.safe_until_ns, self.now_ns() - 1)
 
     def sign_off_ends(self, user_id: int, *, acknowledged: bool) -> None:
@@ -119,7 +132,8 @@ class Judge:
         user = self._user(user_id)
         user.sign_offs_under_way -= 1
         user.signed_off_ns = self.now_ns()
-        user.sign_off_holds = acknowledged and not user.beats_under_way
+        user.sign_off_may_come |= self._may_be_late()
+        user.sign_off_holds = acknowledged and not user.beats_under_way and not user.beat_may_come
 
     # --- what happens to the cluster ---------------------------------------------------------------------------------
 
@@ -196,6 +210,13 @@ class Judge:
 
     def _user(self, user_id: int) -> _User:
         return self._users.setdefault(user_id, _User())
+
+    def _may_be_late(self, began_ns: int | None = None) -> bool:
+        """Whether what was begun at some moment, or now, may meet what began earlier and was held up."""
+        if self.strict:
+            return False
+        moment_ns = self.now_ns() if began_ns is None else began_ns
+        return self.held_ns is None or (self.held_ns > 0 and moment_ns <= self.held_ns + SETTLE_MS * NS_PER_MS)
 
     def _is_safe(self, user: _User, from_ns: int, until_ns: int) -> bool:
         return user.safe_from_ns <= from_ns and until_ns <= user.safe_until_ns

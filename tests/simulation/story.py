@@ -14,7 +14,6 @@ from typing import Any, Final
 import structlog
 
 from presencedb.errors import Error
-from presencedb.node.node import Node
 from tests.simulation.cluster import AUDITOR, Asker, Cluster
 from tests.simulation.invariants import NS_PER_MS, Judge
 from tests.simulation.plan import Accident, Kind, Plan, UserPlan, is_cluster_client
@@ -281,16 +280,16 @@ class Story:
         self.tell(f"{self.world.now_ns / 1e9:8.3f} {what}")
 
 
-def play(plan: Plan, *, tell: Callable[[str], None] | None = None, make_node: Callable[..., Node] = Node) -> Outcome:
+def play(plan: Plan, *, tell: Callable[[str], None] | None = None, strict: bool = False) -> Outcome:
     """Play a plan.
 
     Args:
         tell: is told the story, line by line.
-        make_node: makes the nodes; a node with a bug put in on purpose is what the simulation must find.
+        strict: look at what is known not to hold, too.
     """
     with TemporaryDirectory() as folder, structlog.testing.capture_logs() as log, World(plan.seed) as world:
-        cluster = Cluster(world, plan.shape, Path(folder), make_node)
-        judge = Judge(plan.shape, lambda: world.now_ns)
+        cluster = Cluster(world, plan.shape, Path(folder))
+        judge = Judge(plan.shape, lambda: world.now_ns, strict=strict)
         story = Story(plan, world, cluster, judge, tell or _nobody)
         story.play()
         violations = [*judge.violations, *world.failures]

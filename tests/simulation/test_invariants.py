@@ -119,6 +119,35 @@ def test_a_restart_makes_nobody_younger(court: Court) -> None:
     assert court.blames(latest_ms + 1, latest_ms + 2, True)
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_sign_off_that_may_come_late_proves_nothing_against_heartbeats_after_it(court: Court, *, strict: bool) -> None:
+    court.judge.strict = strict
+    change(court, 900, calm=False, holding=True)
+    court.sign_off(1_000, 1_010)
+    court.beat(1_500, 1_510)
+    assert court.blames(1_600, 1_610, False) is strict
+    change(court, 2_000, calm=True)
+    court.beat(2_100, 2_110)
+    assert court.blames(2_200, 2_210, False) is strict
+    court.beat(2_100 + SETTLE_MS, 2_110 + SETTLE_MS)
+    assert court.blames(2_200 + SETTLE_MS, 2_210 + SETTLE_MS, False)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_heartbeat_that_may_come_late_proves_nothing_against_a_sign_off_after_it(court: Court, *, strict: bool) -> None:
+    court.judge.strict = strict
+    change(court, 900, calm=False, holding=True)
+    court.beat(1_000, 1_010)
+    court.sign_off(1_100, 1_110)
+    change(court, 1_200, calm=True)
+    asked_ms = 1_201 + LATE_MS
+    assert court.blames(asked_ms, asked_ms + 1, True) is (strict or asked_ms > 1_200 + SHAPE.ttl_ms + SOON_MS)
+    court.judge.violations.clear()
+    court.beat(5_000, 5_010)
+    court.sign_off(5_100, 5_110)
+    assert court.blames(5_200, 5_201, True)
+
+
 def test_a_feed_says_in_time_that_somebody_is_gone(court: Court) -> None:
     court.beat(1_000, 1_010)
     court.blames_event(1_050, True, "heartbeat")

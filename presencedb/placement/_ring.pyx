@@ -93,7 +93,7 @@ cdef uint32_t WEIGHT_MAX = limits.WEIGHT_MAX
 def distance_of(uint64_t hash_value):
     """`ranks.distance`, for the tests: few hashes of a member and a slot are at the ends of the range."""
     cdef array.array table = ranks.log2_table()
-    return distance(table.data.as_ulonglongs, hash_value)
+    return distance(<const uint64_t *>table.data.as_ulonglongs, hash_value)
 
 
 def rank_members(members, Py_ssize_t depth):
@@ -123,7 +123,7 @@ def rank_members(members, Py_ssize_t depth):
         cells = PyBytes_FromStringAndSize(NULL, SLOT_COUNT * depth * <Py_ssize_t>sizeof(uint16_t))
         to = <uint16_t *>PyBytes_AS_STRING(cells)
         with nogil:
-            rank_slots(to, <size_t>depth, contenders, count, table.data.as_ulonglongs)
+            rank_slots(to, <size_t>depth, contenders, count, <const uint64_t *>table.data.as_ulonglongs)
     finally:
         free(contenders)
     return cells

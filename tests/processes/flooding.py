@@ -14,17 +14,23 @@ from typing import Final
 
 import msgpack
 
-USERS: Final = 300_000
+USERS: Final = 100_000
 SLICE_BYTES: Final = 256 * 1024
 FRAMES_BYTES: Final = 1024 * 1024
 
 
+def frame(number: int, id_count: int) -> bytes:
+    """One heartbeat."""
+    start = number * id_count
+    data: bytes = msgpack.packb([2, "heartbeat", [[user_id % USERS for user_id in range(start, start + id_count)]]])
+    return data
+
+
 def frames(id_count: int) -> bytes:
-    """A mebibyte of heartbeats, or one frame where that is more."""
+    """A mebibyte of heartbeats, or one where that is more."""
     data = bytearray()
     for number in count():
-        start = number * id_count
-        data += msgpack.packb([2, "heartbeat", [[user_id % USERS for user_id in range(start, start + id_count)]]])
+        data += frame(number, id_count)
         if len(data) >= FRAMES_BYTES:
             return bytes(data)
     raise AssertionError

@@ -17,7 +17,8 @@ from typing import Any, Final
 import pytest
 
 from presencedb import AsyncClient, Client
-from presencedb.limits import FRAME_BYTES_MAX, IDS_PER_FRAME_MAX, LOOP_TURN_IDS_MAX, MIB, READ_BUFFER_BYTES
+from presencedb.implementation import compiled_module
+from presencedb.limits import IDS_PER_FRAME_MAX, LOOP_TURN_IDS_MAX, MIB, READ_BUFFER_BYTES
 from tests.processes import flooding
 from tests.support.process import ServerProcess, serve
 from tests.support.sources import ROOT
@@ -29,6 +30,11 @@ SLACK: Final = 2
 """The client takes its time too between an answer and its next call, and the flood goes on meanwhile."""
 CALLS_A_ROUND: Final = 3
 FLAT_BYTES: Final = 32 * MIB
+BUFFER_GROWTH: Final = 2
+"""A buffer that grows by doubling may be half empty."""
+PLATEAU_S: Final = 60.0
+LARGE_FRAME_IDS: Final = IDS_PER_FRAME_MAX if compiled_module("presencedb.engine._kernel") is not None else 10_000
+"""The largest there is takes the engine in plain Python the better part of a second."""
 TICKS: Final = 5
 
 
@@ -103,36 +109,41 @@ async def rounds_of_async_client(server: ServerProcess, round_count: int) -> Obs
     return observed
 
 
-def check(observed: Observed, idle_bytes: int, connection_count: int) -> None:
+def check(observed: Observed, idle_bytes: int, connection_count: int, frame_bytes: int) -> None:
     """Hold what was seen against what docs/operations.md says."""
     assert median(observed.others_ids) <= SLACK * CALLS_A_ROUND * OTHERS_IDS_MAX
+    input_bytes = connection_count * (READ_BUFFER_BYTES + frame_bytes)
     half = len(observed.resident) // 2
-    # Where many connections are served in turn, some have not had their first whole read yet in the first half.
-    first_reads_bytes = connection_count * READ_BUFFER_BYTES
-    assert max(observed.resident[half:]) - max(observed.resident[:half]) < first_reads_bytes + FLAT_BYTES
-    input_bytes = connection_count * (READ_BUFFER_BYTES + FRAME_BYTES_MAX)
-    assert max(observed.resident) - idle_bytes < input_bytes + FLAT_BYTES
+    assert max(observed.resident[half:]) - max(observed.resident[:half]) < (BUFFER_GROWTH - 1) * input_bytes + FLAT_BYTES
+    assert max(observed.resident) - idle_bytes < BUFFER_GROWTH * input_bytes + FLAT_BYTES
 
 
 async def overload(connection_count: int, frame_ids: int, round_count: int) -> None:
+    frame_bytes = len(flooding.frame(0, frame_ids))
+    # Every connection has had its turn, and holds as much of its input as it ever will.
+    ids_of_one_turn_each = connection_count * (READ_BUFFER_BYTES + frame_bytes) * frame_ids // frame_bytes
     with serve("--ttl", "60") as server:
+        with Client(server.url) as db:
+            db.heartbeat_batch(range(flooding.USERS))
         idle_bytes = resident_bytes(server)
         with flood(server, connection_count, frame_ids):
-            check(rounds_of_client(server, round_count), idle_bytes, connection_count)
-            check(await rounds_of_async_client(server, round_count), idle_bytes, connection_count)
+            with Client(server.url) as db:
+                wait_until(lambda: db.info()["heartbeats"] >= ids_of_one_turn_each, PLATEAU_S, what="the plateau")
+            check(rounds_of_client(server, round_count), idle_bytes, connection_count, frame_bytes)
+            check(await rounds_of_async_client(server, round_count), idle_bytes, connection_count, frame_bytes)
         assert "Traceback" not in server.stderr
         assert server.terminate() == 0
 
 
-@pytest.mark.parametrize("frame_ids", [1, IDS_PER_FRAME_MAX])
+@pytest.mark.parametrize("frame_ids", [10, LARGE_FRAME_IDS])
 async def test_a_flood_of_heartbeats_holds_up_nobody_else(frame_ids: int) -> None:
-    await overload(40, frame_ids, round_count=8)
+    await overload(24, frame_ids, round_count=8)
 
 
 @pytest.mark.heavy
 @pytest.mark.deadline(300)
 @pytest.mark.timeout(320)
-@pytest.mark.parametrize("frame_ids", [1, 1_000, IDS_PER_FRAME_MAX])
+@pytest.mark.parametrize("frame_ids", [1, 1_000, LARGE_FRAME_IDS])
 async def test_a_flood_of_hundreds_of_connections_holds_up_nobody_else(frame_ids: int) -> None:
     await overload(400, frame_ids, round_count=300)
 

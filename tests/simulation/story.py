@@ -26,6 +26,8 @@ ASK_MS: Final = (60, 240)
 JUST_RESUMED_MS: Final = 1_200
 TASKS_MAX: Final = 64
 """A process of such a story has this many tasks at the end, unless it loses them."""
+_TAILS_MS: Final = {Kind.SLOW: 500, Kind.LOSSY: 1_500}
+"""How long after such an accident what was sent before its end is under way."""
 _FAILING: Final = {"error", "critical", "exception"}
 
 
@@ -92,7 +94,8 @@ class Story:
         while self._now_ms < plan.end_ms and not self._violated():
             while happenings and happenings[0].at_ms <= self._now_ms:
                 happening = happenings.pop(0)
-                self._say(happening.what)
+                if happening.what:
+                    self._say(happening.what)
                 happening.do()
             self.world.run_for(STEP_S)
             self.judge.look(cluster.running)
@@ -107,7 +110,8 @@ class Story:
             begin, end = self._effects(accident)
             found.append(_Happening(accident.begin_ms, f"*** {accident}", partial(self._begin, accident, begin)))
             if end is not None:
-                found.append(_Happening(accident.end_ms, f"*** over: {accident}", partial(self._end, accident, end)))
+                found.append(_Happening(accident.end_ms, f"*** over: {accident}", end))
+                found.append(_Happening(accident.end_ms + _TAILS_MS.get(accident.kind, 0), "", partial(self._end, accident)))
         return found
 
     def _begin(self, accident: Accident, do: Callable[[], None]) -> None:
@@ -116,8 +120,7 @@ class Story:
             self._wrong.append(accident)
         self._judge_calm()
 
-    def _end(self, accident: Accident, do: Callable[[], None]) -> None:
-        do()
+    def _end(self, accident: Accident) -> None:
         self._wrong.remove(accident)
         self._judge_calm()
 

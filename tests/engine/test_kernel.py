@@ -22,7 +22,8 @@ from presencedb.engine.reference import ReferenceEngine
 from presencedb.ids import Hasher, Id, IdBatch, IdKind
 from presencedb.ids.hashing import WIDTH_BITS
 from presencedb.implementation import COMPILED
-from presencedb.limits import SLOT_BITS
+from presencedb.limits import SLOT_BITS, SLOT_COUNT
+from presencedb.states import Reason
 from tests.engine.differential import Case, compare, drains
 from tests.engine.operations import (
     Advance,
@@ -206,6 +207,21 @@ def test_pages_where_somebody_is_overdue_may_merge() -> None:
     assert engine.advance(1_022, expiry_count_max=EVERYBODY)
     assert {change.id for change in drained(engine)} == {*list(middle)[1:], *late}
     assert (engine.count(), engine.stats().users) == (1, 27)
+
+
+def test_a_page_where_nobody_is_overdue_any_more_and_somebody_is_to_be_forgotten() -> None:
+    engine = CheckedEngine(EngineConfig(ttl_ticks=TTL, seed=SEED), tick=1_000)
+    engine.set_shared(range(SLOT_COUNT), True)
+    engine.heartbeat(IdBatch([0]), 1_000)
+    engine.advance(1_001 + TTL, expiry_count_max=EVERYBODY)
+    assert list(engine.overdue(engine.overdue_slots())) == [0]
+    engine.sign_off(IdBatch([0]), 1_001 + TTL, grace_ticks=1)
+    engine.advance(1_002 + 2 * TTL, expiry_count_max=EVERYBODY)
+    assert len(engine.overdue(engine.overdue_slots())) == 0
+    assert [change.reason for change in drained(engine)] == [Reason.HEARTBEAT, Reason.SIGN_OFF]
+    assert engine.advance(1_002 + 2 * TTL, expiry_count_max=EVERYBODY)
+    _kernel.check(engine)
+    assert engine.stats().users == 0
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,8 @@ static inline void store_overdue_slots(const struct store *store, struct slot_se
     }
 }
 
-/* Puts a page in which nobody is overdue any more back into the wheel. */
+/* Puts a page in which nobody is overdue any more back into the wheel: due at once if there is somebody to forget. That is later
+ * than what is agreed to, so that those who timed out are still offline by it. */
 static inline void store_end_aside(struct store *store, struct page *page) {
     const uint32_t offline_at = store_offline_at(store, page);
     int64_t next = INT64_MAX;
@@ -88,7 +89,7 @@ static inline void store_end_aside(struct store *store, struct page *page) {
         }
     }
     wheel_disarm(&store->wheel, page);
-    store_arm(store, page, next > store->expired_through ? next : store->expired_through + 1);
+    store_arm(store, page, next);
 }
 
 /* Appends whoever is overdue in a page; false without memory. */

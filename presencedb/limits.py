@@ -62,6 +62,8 @@ WEIGHT_MAX: Final = 1000
 """Ten bits, so that a logarithm of 54 bits times a weight fits 64."""
 EPOCH_MAX: Final = 2**63 - 1
 
+GATHERED_IDS_MAX: Final = 8_192
+"""Ids of the requests of one turn that go to nodes together. One with more goes alone."""
 ROUTED_IDS_MAX: Final = 1_000_000
 """Ids in requests that a router has under way to nodes; above it takes no more from any connection whose requests come."""
 ROUTED_IDS_OF_ONE_MAX: Final = 100_000
@@ -227,6 +229,7 @@ assert TICK_MS_MAX < TICK_AGE_MS_MAX, "a healthy node is ready all the time"
 assert IDS_PER_FRAME_MAX < FRAME_BYTES_MAX, "an id takes at least a byte"
 assert IDS_PER_FRAME_MAX <= MEMBER_IDS_IN_FLIGHT_MAX
 assert ROUTED_IDS_OF_ONE_MAX < ROUTED_IDS_MAX
+assert GATHERED_IDS_MAX * (ID_TEXT_BYTES_MAX + 2) < FRAME_BYTES_MAX, "what goes together fits a frame"
 assert SCAN_LIMIT_MAX * (ID_TEXT_BYTES_MAX + 2) < FRAME_BYTES_MAX, "the largest page of a scan fits a frame"
 assert FEED_FRAME_EVENTS_MAX * (ID_TEXT_BYTES_MAX + 40) < FRAME_BYTES_MAX, "the largest notification fits a frame"
 assert WRITE_LOW_WATER_BYTES < WRITE_HIGH_WATER_BYTES

@@ -39,6 +39,7 @@ cdef extern from "presencedb/ids/_ids.h" nogil:
     int ids_append_int(ids *ids, uint64_t value)
     int ids_append_ints(ids *ids, const char *first, Py_ssize_t stride, size_t count)
     int ids_append_text(ids *ids, const char *text, size_t size)
+    int ids_append_all(ids *to, const ids *source)
     int ids_take(ids *to, const ids *source, const uint32_t *positions, size_t count)
     int ids_hash(ids *ids, const hash_keys *keys)
 

@@ -64,6 +64,16 @@ cdef class IdBatch:
         """A batch of ids that are known to be canonical; the list belongs to the batch from now on."""
         return cls(values)
 
+    @classmethod
+    def joined(cls, list batches not None):
+        """The ids of several batches, one after the other."""
+        cdef IdBatch joined = IdBatch.__new__(IdBatch)
+        cdef IdBatch batch
+        for batch in batches:
+            if ids_append_all(&joined.c, &batch.c) != IDS_OK:
+                raise MemoryError
+        return joined
+
     cdef int append(self, object value) except -1:
         """Append an id in its canonical form; `BadRequest` where it is none."""
         cdef Py_ssize_t size

@@ -173,6 +173,25 @@ static inline int ids_take(struct ids *to, const struct ids *from, const uint32_
     return IDS_OK;
 }
 
+/* Appends all ids of another batch. */
+static inline int ids_append_all(struct ids *to, const struct ids *from) {
+    if (ids_reserve(to, from->count) != IDS_OK || ids_reserve_texts(to, from->texts_size) != IDS_OK) {
+        return IDS_NO_MEMORY;
+    }
+    for (size_t i = 0; i < from->count; i++) {
+        struct bits128 value = from->values[i];
+        if (from->kinds[i] == KIND_TEXT) {
+            value.high += to->texts_size;
+        }
+        ids_put(to, from->kinds[i], value);
+    }
+    if (from->texts_size > 0) {
+        memcpy(to->texts + to->texts_size, from->texts, from->texts_size);
+        to->texts_size += from->texts_size;
+    }
+    return IDS_OK;
+}
+
 static inline struct bits128 ids_hash_of(const struct ids *ids, const struct hash_keys *keys, size_t index) {
     const struct bits128 value = ids->values[index];
     switch (ids->kinds[index]) {

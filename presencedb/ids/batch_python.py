@@ -48,6 +48,11 @@ class IdBatch:
         batch._ids = ids
         return batch
 
+    @classmethod
+    def joined(cls, batches: list[IdBatch]) -> Self:
+        """The ids of several batches, one after the other."""
+        return cls.of_canonical([user_id for batch in batches for user_id in batch._ids])
+
     def __len__(self) -> int:
         return len(self._ids)
 

@@ -43,7 +43,7 @@ COMMANDS: Final = _table(
     Command(
         name="heartbeat",
         params=(Param.IDS,),
-        options=("age_ms", "epoch", "missed", "forwarded"),
+        options=("age_ms", "epoch", "missed", "forwarded", "each"),
         result="how many of them came online by it",
         right=Right.WRITE,
         notification=True,

@@ -34,6 +34,7 @@ class Options:
     slots: tuple[int, ...] | None = None
     missed: tuple[str, ...] = ()
     forwarded: bool = False
+    each: bool = False
     token: str | None = field(default=None, repr=False)
     client: str | None = None
     version: str | None = None
@@ -160,6 +161,7 @@ _OPTION_READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "slots": _read_slots,
     "missed": _read_members,
     "forwarded": _read_switch,
+    "each": _read_switch,
     "token": _read_text,
     "client": _read_text,
     "version": _read_text,

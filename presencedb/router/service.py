@@ -6,14 +6,15 @@ who ask about its users, and nobody else, as long as there is room for what wait
 
 from __future__ import annotations
 
-from array import array
-from itertools import pairwise
 from typing import Any, Final
 
 import structlog
 
 from presencedb.client.cluster.fanout import Fanout
+from presencedb.client.link import Waiter
 from presencedb.errors import Error, Unavailable
+from presencedb.ids import IdBatch
+from presencedb.limits import GATHERED_IDS_MAX
 from presencedb.protocol.greeting import greeting
 from presencedb.protocol.messages import Request
 from presencedb.router.feeds import RouterFeeds
@@ -24,7 +25,6 @@ from presencedb.transport.doorkeeper import Doorkeeper
 log = structlog.get_logger()
 
 _FEEDS: Final = frozenset({"watch", "unwatch", "follow"})
-_WRITES: Final = frozenset({"heartbeat", "offline"})
 
 
 class RouterService:
@@ -90,23 +90,23 @@ class RouterService:
         )
 
     def _forward(self, connection: Connection, request: Request) -> None:
-        method = request.command.name
-        if request.run is not None and request.run.msgids and method in _WRITES:
-            self._forward_frames(connection, request)
-            return
-        answer = _Answer(self.pressure, connection, request)
-        self._fanout.ask(method, request.ids, request.options, answer, cursor=request.cursor, limit=request.limit)
+        if request.run is not None and len(request.ids) > GATHERED_IDS_MAX:
+            # Together they may be more than one frame to a node can hold.
+            frames = request.ids_by_frame()
+            answers = _Frames(self.pressure, connection, request, len(frames))
+            for index, ids in enumerate(frames):
+                self._ask(connection, request, ids, _Frame(answers, index))
+        else:
+            self._ask(connection, request, request.ids, _Answer(self.pressure, connection, request))
 
-    def _forward_frames(self, connection: Connection, request: Request) -> None:
-        """Several writes that came as one request, each of which wants to know its own count."""
-        assert request.run is not None
-        ends = [0]
-        for _, count in request.run.frames:
-            ends.append(ends[-1] + count)
-        answers = _Counts(self.pressure, connection, request, ends)
-        for index, (start, end) in enumerate(pairwise(ends)):
-            ids = request.ids.take(array("I", range(start, end)))
-            self._fanout.ask(request.command.name, ids, request.options, _Count(answers, index))
+    def _ask(self, connection: Connection, request: Request, ids: IdBatch, waiter: Waiter) -> None:
+        method = request.command.name
+        if request.run is not None and method == "heartbeat":
+            self._fanout.beat(ids, waiter, connection)
+        else:
+            self._fanout.ask(
+                method, ids, request.options, waiter, cursor=request.cursor, limit=request.limit, origin=connection
+            )
 
 
 class _Answer:
@@ -133,6 +133,8 @@ class _Answer:
             connection.reply_statuses(request, result)
         elif method == "last_seen":
             connection.reply_times(request, result)
+        elif request.run is not None:
+            connection.reply_counts(request, result)
         else:
             connection.reply(request, result)
         self._pressure.end(connection, len(request.ids))
@@ -143,42 +145,37 @@ class _Answer:
         self._pressure.end(self._connection, len(self._request.ids))
 
 
-class _Counts:
-    """The counts of several writes that are answered together."""
+class _Frames:
+    """The answers to several frames that came as one request, and go to nodes one by one."""
 
-    def __init__(self, pressure: Pressure, connection: Connection, request: Request, ends: list[int]) -> None:
+    def __init__(self, pressure: Pressure, connection: Connection, request: Request, count: int) -> None:
         self._pressure = pressure
         self._connection = connection
         self._request = request
-        self._ends = ends
-        self._marks = bytearray(ends[-1])
-        self._left = len(ends) - 1
-        self._error: Error | None = None
-        pressure.begin(connection, ends[-1])
+        self._answers: list[Error | int | bytes] = [0] * count
+        self._left = count
+        pressure.begin(connection, len(request.ids))
 
-    def take(self, index: int, count: int, error: Error | None = None) -> None:
-        """One of them has its count, or an error."""
-        start, end = self._ends[index : index + 2]
-        marked = min(count, end - start)
-        self._marks[start : start + marked] = b"\1" * marked
-        self._error = self._error or error
+    def take(self, index: int, answer: Error | int | bytes) -> None:
+        """One of them has its answer."""
+        self._answers[index] = answer
         self._left -= 1
-        if self._left:
-            return
-        if self._error is not None:
-            self._connection.fail(self._request, self._error)
-        else:
-            self._connection.reply_counts(self._request, self._marks)
-        self._pressure.end(self._connection, self._ends[-1])
+        if self._left == 0:
+            self._connection.reply_frames(self._request, self._answers)
+            self._pressure.end(self._connection, len(self._request.ids))
+
+    def take_column(self, index: int, column: bytes) -> None:
+        """The same of a byte for each id: a status, or a mark that is to be counted."""
+        self.take(index, column if self._request.command.name == "status" else column.count(1))
 
 
-class _Count:
-    """Where one count goes; the `Waiter` of the fan-out."""
+class _Frame:
+    """Where the answer to one of several frames goes; the `Waiter` of the fan-out."""
 
-    __slots__ = ("_counts", "_ended", "_index")
+    __slots__ = ("_ended", "_frames", "_index")
 
-    def __init__(self, counts: _Counts, index: int) -> None:
-        self._counts = counts
+    def __init__(self, frames: _Frames, index: int) -> None:
+        self._frames = frames
         self._index = index
         self._ended = False
 
@@ -186,13 +183,13 @@ class _Count:
         """Whether it has been given."""
         return self._ended
 
-    def set_result(self, result: Any, /) -> None:
+    def set_result(self, result: bytes, /) -> None:
         self._ended = True
-        self._counts.take(self._index, result)
+        self._frames.take_column(self._index, result)
 
     def set_exception(self, error: Exception, /) -> None:
         self._ended = True
-        self._counts.take(self._index, 0, _as_told(error))
+        self._frames.take(self._index, _as_told(error))
 
 
 def _as_told(error: Exception) -> Error:

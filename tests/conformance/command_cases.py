@@ -182,6 +182,14 @@ CASES: tuple[Case, ...] = (
         say(wire.request(2, "status", ["é", "Ж", "😀" * 63, "x" * 255, " ", "\n"]), wire.result(2, [True] * 6)),
     ),
     case(
+        "heartbeats of which each wants to know",
+        say(wire.request(1, "heartbeat", ["each-a", "each-b"]), wire.result(1, 2)),
+        say(wire.request(2, "heartbeat", ["each-b", "each-c", "each-c"], {"each": True}), wire.result(2, b"\0\1\0")),
+        say(wire.request(3, "heartbeat", ["each-a", "each-c"], {"each": False}), wire.result(3, 0)),
+        say(wire.request(4, "heartbeat", ["each-d"], {"each": True, "age_ms": 1_000}), wire.result(4, 1)),
+        say(wire.request(5, "heartbeat", [], {"each": True}), wire.result(5, b"")),
+    ),
+    case(
         "a node that stands alone is told of members that were missed",
         say(wire.request(1, "heartbeat", "hb-missed", {"missed": ["n2", "n3"], "forwarded": True}), wire.result(1, 1)),
         say(wire.request(2, "offline", "hb-missed", {"missed": ["n2"], "forwarded": False}), wire.result(2, 1)),

@@ -31,6 +31,7 @@ _NOT_ASKED: Final = "members ask each other; a router is none, and refuses it: t
 DIFFERENT_BEHIND_A_ROUTER: Final = {
     "info": "it tells of every node: tests/router/",
     "topology": "it has more members than one: tests/router/",
+    "heartbeats of which each wants to know": "it answers the number: tests/router/",
     "slots": _NOT_ASKED,
     "in a warm-up no slot is synced": _NOT_ASKED,
     "ages of a node that stands alone": _NOT_ASKED,

@@ -104,3 +104,16 @@ def test_a_position_past_the_end_is_refused(id_batch: Batch, positions: list[int
 def test_positions_of_another_type_are_refused(id_batch: Batch, positions: array[int]) -> None:
     with pytest.raises(ValueError, match="positions have the type code 'I'"):
         id_batch([1]).take(positions)
+
+
+@pytest.mark.parametrize("name", sorted(BATCHES))
+@given(parts=st.lists(st.lists(strategies.ids(), max_size=10), max_size=6))
+def test_batches_joined_are_their_ids_one_after_the_other(name: str, parts: list[list[Id]]) -> None:
+    batch = BATCHES[name]
+    batches = [batch(ids) for ids in parts]
+    joined = batch.joined(batches)
+    wanted = [user_id for ids in parts for user_id in ids]
+    assert list(joined) == wanted
+    assert list(joined.take(array("I", range(len(wanted))))) == wanted
+    assert [list(one) for one in batches] == parts
+    assert list(batch.joined([joined, joined])) == wanted * 2

@@ -24,6 +24,7 @@ OPTION_VALUES: dict[str, SearchStrategy[Any]] = {
     "slots": st.lists(st.integers(0, SLOT_COUNT - 1), unique=True, max_size=20),
     "missed": st.lists(MEMBERS, max_size=REPLICAS_MAX),
     "forwarded": st.booleans(),
+    "each": st.booleans(),
     "token": st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     "client": st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     "version": st.text(st.characters(exclude_categories=["Cs"]), max_size=20),

@@ -191,6 +191,7 @@ def test_every_option_of_every_command_is_tested_here() -> None:
     assert {name for command in COMMANDS.values() for name in command.options} == {
         "age_ms",
         "client",
+        "each",
         "epoch",
         "forwarded",
         "grace_ms",

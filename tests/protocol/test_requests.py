@@ -281,6 +281,7 @@ def test_options_arrive() -> None:
     assert take(wire.request(1, "offline", 1, {"missed": ["n2", "a.b-c_d"]})).options == Options(missed=("n2", "a.b-c_d"))
     assert take(wire.request(1, "offline", 1, {"missed": [], "forwarded": False})).options == Options()
     assert take(wire.request(1, "heartbeat", 1, {"forwarded": True})).options == Options(forwarded=True)
+    assert take(wire.request(1, "heartbeat", 1, {"each": True})).options == Options(each=True)
     options = take(wire.request(1, "hello", {"token": "secret", "client": "é", "version": ""})).options
     assert options == Options(token="secret", client="é", version="")
 
@@ -306,7 +307,11 @@ def test_an_unset_option_is_not_shared_with_another_request() -> None:
     ("method", "params", "message"),
     [
         ("status", [1, {"age_ms": 1}], "status has no such option; it takes: epoch"),
-        ("heartbeat", [1, {"grace_ms": 1}], "heartbeat has no such option; it takes: age_ms, epoch, missed, forwarded"),
+        (
+            "heartbeat",
+            [1, {"grace_ms": 1}],
+            "heartbeat has no such option; it takes: age_ms, epoch, missed, forwarded, each",
+        ),
         ("ping", [{"token": "a"}], "ping has no such option; it takes: none"),
         ("status", [1, {"": 1}], "status has no such option; it takes: epoch"),
         ("status", [1, {"Epoch": 1}], "status has no such option; it takes: epoch"),
@@ -330,6 +335,8 @@ def test_an_unset_option_is_not_shared_with_another_request() -> None:
         ("offline", [1, {"missed": ["n1\n"]}], f"a member is named {MEMBER_NAMES}"),
         ("heartbeat", [1, {"forwarded": 1}], "forwarded is true or false"),
         ("heartbeat", [1, {"forwarded": None}], "forwarded is true or false"),
+        ("heartbeat", [1, {"each": 1}], "each is true or false"),
+        ("offline", [1, {"each": True}], "offline has no such option; it takes: age_ms, grace_ms, epoch, missed, forwarded"),
         ("count", [{"slots": None}], "slots is an array of slots"),
         ("count", [{"slots": 1}], "slots is an array of slots"),
         ("count", [{"slots": ["1"]}], "a slot is an integer between 0 and 16383"),

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Final
 
 from presencedb.client.cluster.dialling import Dialling
+from presencedb.client.cluster.gather import Gather
 from presencedb.client.cluster.member import MemberConnection, MemberState
 from presencedb.client.cluster.reads import Read
 from presencedb.client.cluster.sweeps import Count, Online
@@ -20,7 +21,7 @@ from presencedb.client.cluster.writes import Write
 from presencedb.client.link import Waiter
 from presencedb.errors import Error, ProtocolError, Unavailable, UnknownMethod
 from presencedb.ids import IdBatch
-from presencedb.limits import MEMBER_SLOTS_MS, SECOND_MS, TOPOLOGY_POLL_MS
+from presencedb.limits import GATHERED_IDS_MAX, MEMBER_SLOTS_MS, SECOND_MS, TOPOLOGY_POLL_MS
 from presencedb.placement import SlotSet, Topology
 from presencedb.protocol.params import Options
 
@@ -45,6 +46,7 @@ class Fanout:
         self.view = View(topology, dialling, random)
         self.view.on_up = self._ask_slots_of
         self.on_nobody_up: Callable[[], None] = _nothing
+        self._gather = Gather(self.view, self.refresh)
         self._refreshing: dict[MemberConnection, list[Callable[[], None]]] = {}
         self._timers = [
             self._loop.call_later(_SLOTS_S * random.random(), self._ask_slots),
@@ -64,14 +66,32 @@ class Fanout:
                 wait.cancel()
 
     def ask(
-        self, method: str, ids: IdBatch, options: Options, waiter: Waiter, *, cursor: str | None = None, limit: int = 0
+        self,
+        method: str,
+        ids: IdBatch,
+        options: Options,
+        waiter: Waiter,
+        *,
+        cursor: str | None = None,
+        limit: int = 0,
+        origin: object = None,
     ) -> None:
         """Ask the cluster; the waiter gets the answer, or the error.
 
         Reads by ids answer columns: `status` bytes, one `Status` each, `last_seen` an `array('q')` of milliseconds, or -1.
+
+        Args:
+            origin: requests of one origin keep their order.
         """
         view = self.view
-        if method in {"status", "last_seen"}:
+        if method == "status":
+            self._gather.status(ids, waiter, origin)
+            return
+        if method == "heartbeat" and not options.age_ms and len(ids) <= GATHERED_IDS_MAX:
+            self._gather.heartbeat(ids, _Counted(waiter), origin)
+            return
+        self._gather.flush()
+        if method == "last_seen":
             Read(view, self.refresh, method, ids, waiter).start()
         elif method in {"heartbeat", "offline"}:
             Write(view, method, ids, _write_options(options), waiter, now_s=self._loop.time).start()
@@ -87,6 +107,10 @@ class Fanout:
             _Gather(view, waiter).start()
         else:
             waiter.set_exception(UnknownMethod(f"a cluster is not asked {method}"))
+
+    def beat(self, ids: IdBatch, waiter: Waiter, origin: object) -> None:
+        """Heartbeats of now; the waiter gets a byte for each id, 1 where it came online by it. See `ask`."""
+        self._gather.heartbeat(ids, waiter, origin)
 
     def ping(self, waiter: Waiter) -> None:
         """Ask any member that is up whether it is there."""
@@ -164,6 +188,24 @@ class Fanout:
             self.on_nobody_up()
         if not self._closed:
             self._timers[1] = self._loop.call_later(_TOPOLOGY_S, self._poll_topology)
+
+
+class _Counted:
+    """Gives how many are marked; a `Waiter`."""
+
+    __slots__ = ("_waiter",)
+
+    def __init__(self, waiter: Waiter) -> None:
+        self._waiter = waiter
+
+    def done(self) -> bool:
+        return self._waiter.done()
+
+    def set_result(self, marks: bytes, /) -> None:
+        self._waiter.set_result(marks.count(1))
+
+    def set_exception(self, error: Exception, /) -> None:
+        self._waiter.set_exception(error)
 
 
 class _Ping:

@@ -19,10 +19,14 @@ from presencedb.client.link import Waiter
 from presencedb.errors import Busy, ClientClosed, Error, ProtocolError, RequestError, Unavailable
 from presencedb.ids import IdBatch
 from presencedb.limits import AGE_MS_MAX, LATE_WRITE_MS, REPLICAS_MAX, SECOND_MS
-from presencedb.placement import NO_MEMBER, OwnerTable, Part, split_reads
+from presencedb.placement import NO_MEMBER, OwnerTable, Part, merge_statuses, split_reads, split_writes
+from presencedb.states import Status
 
 _NOBODY: Final = "no node that keeps some of these users can be reached"
 _NONE: Final[frozenset[str]] = frozenset()
+_EACH: Final[dict[str, Any]] = {"each": True}
+LOST: Final = 3
+"""What stands for an id that no owner has taken, where others have 0 or 1."""
 
 
 class Write:
@@ -63,17 +67,15 @@ class Write:
 
     def answered(self, question: _Part, result: Any) -> None:
         """An owner has taken its part."""
-        if type(result) is not int or result < 0:
+        if self._take(question, result):
+            self._end_one()
+        else:
             self.failed(question, not_understood_by_cluster(self._method))
-            return
-        if question.word.counts:
-            self._count += result
-        self._end_one()
 
     def failed(self, question: _Part, error: Error) -> None:
         """An owner has not taken its part, or it is not known whether."""
         if isinstance(error, RequestError | Busy | ClientClosed):
-            self._fail(error)
+            self._lose(question.part, error)
         else:
             missing = question.word.missing | {question.connection.member.id}
             reason = error if isinstance(error, ProtocolError) else None
@@ -95,6 +97,19 @@ class Write:
         return (question.part.ids, options) if options else (question.part.ids,)
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _take(self, question: _Part, result: Any) -> bool:
+        """Take over what an owner has answered; returns whether it is an answer."""
+        if type(result) is not int or result < 0:
+            return False
+        if question.word.counts:
+            self._count += result
+        return True
+
+    def _lose(self, part: Part, error: Error) -> None:  # noqa: ARG002 - without a part the whole has no count
+        """A part was not taken."""
+        if not self._waiter.done():
+            self._waiter.set_exception(error)
 
     def _tell(
         self,
@@ -119,23 +134,77 @@ class Write:
         for part in split_reads(self._batch, view.topology.seed, table, rank, positions, mask=mask):
             if part.member == NO_MEMBER:
                 if rank == 0:
-                    self._fail(reason or Unavailable(_NOBODY))
+                    self._lose(part, reason or Unavailable(_NOBODY))
                 continue
-            # One frame names so many; where more are down, the same is said again for the rest of them.
-            for start in range(0, len(missed) or 1, REPLICAS_MAX):
-                self._left += 1
-                word = _Word(missing, missed[start : start + REPLICAS_MAX], counts and start == 0)
-                question = _Part(self, part, view, word)
-                question.connection.ask(question, self._method, question.params, len(part.ids))
+            self._send(part, missing, missed, counts=counts)
+
+    def _send(self, part: Part, missing: frozenset[str], missed: list[str], *, counts: bool) -> None:
+        # One frame names so many; where more are down, the same is said again for the rest of them.
+        for start in range(0, len(missed) or 1, REPLICAS_MAX):
+            self._left += 1
+            word = _Word(missing, missed[start : start + REPLICAS_MAX], counts and start == 0)
+            question = _Part(self, part, self._view, word)
+            question.connection.ask(question, self._method, question.params, len(part.ids))
 
     def _end_one(self) -> None:
         self._left -= 1
         if self._left == 0 and not self._waiter.done():
-            self._waiter.set_result(self._count)
+            self._waiter.set_result(self._outcome())
 
-    def _fail(self, error: Error) -> None:
-        if not self._waiter.done():
-            self._waiter.set_exception(error)
+    def _outcome(self) -> Any:
+        return self._count
+
+
+class EachWrite(Write):
+    """`heartbeat` of a batch that came from several, each of whom wants to know what became of its part.
+
+    The waiter gets a tuple: a byte an id, 1 where it came online by it, as the owner says that answers first, or `LOST`; and
+    why those that are lost are. It gets no exception.
+    """
+
+    __slots__ = ("_error", "_marks")
+
+    def __init__(self, view: View, batch: IdBatch, waiter: Waiter, *, now_s: Callable[[], float]) -> None:
+        super().__init__(view, "heartbeat", batch, {}, waiter, now_s=now_s)
+        self._marks = bytearray([Status.UNKNOWN]) * len(batch)
+        self._error: Error | None = None
+
+    def start(self) -> None:
+        """Tell every owner in one frame."""
+        view = self._view
+        missed = sorted(view.down)
+        for part in split_writes(self._batch, view.topology.seed, view.live_table):
+            if part.member == NO_MEMBER:
+                self._lose(part, Unavailable(_NOBODY))
+            else:
+                self._send(part, _NONE, missed, counts=True)
+        self._end_one()
+
+    def params(self, question: _Part) -> tuple[Any, ...]:
+        """As of every write, with the wish for an answer for each."""
+        ids, *options = super().params(question)
+        if not options:
+            return ids, _EACH
+        return (ids, *options) if "age_ms" in options[0] else (ids, {**options[0], **_EACH})
+
+    def _take(self, question: _Part, result: Any) -> bool:
+        part = question.part
+        size = len(part.positions)
+        if type(result) is int and 0 <= result <= size:
+            # Whose they were is not known where there are some and not all: it is told of the first.
+            result = b"\1" * result + bytes(size - result)
+        if type(result) is not bytes or len(result) != size or result.translate(None, b"\0\1"):
+            return False
+        merge_statuses(self._marks, part.positions, result)
+        return True
+
+    def _lose(self, part: Part, error: Error) -> None:
+        self._error = error
+        for position in part.positions:
+            self._marks[position] = LOST
+
+    def _outcome(self) -> tuple[bytes, Error | None]:
+        return bytes(self._marks), self._error
 
 
 class _Word(NamedTuple):

@@ -1,4 +1,9 @@
-"""heartbeat: users are alive."""
+"""heartbeat: users are alive.
+
+With the option `each` the answer may be a byte for each id instead of a number: what came as one frame from many who each
+want to know their own. Nobody may count on it: where others are to be told too, or the heartbeats are of an earlier moment,
+it is the number all the same.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,9 @@ def handle(context: NodeContext, connection: Connection, request: Request) -> No
         return context.engine.heartbeat(ids, tick, age_ticks=age_ticks)
 
     if context.cluster is None or not context.cluster.ownership.write(connection, request, write):
-        if request.run is None:
+        if request.run is None and request.options.each and not age_ticks:
+            connection.reply(request, bytes(context.engine.heartbeat_each(request.ids, tick)))
+        elif request.run is None:
             connection.reply(request, write(request.ids))
         elif late_ticks:
             connection.reply_frames(request, [write(ids) for ids in request.ids_by_frame()])

@@ -129,9 +129,12 @@ class ScriptedMember:
             case "topology":
                 return self.topology.to_wire()
             case "heartbeat":
-                came_online = len(set(ids) - self.online)
-                self.online.update(ids)
-                return came_online
+                marks = bytearray()
+                for user_id in ids:
+                    marks.append(user_id not in self.online)
+                    self.online.add(user_id)
+                is_for_each = request.options.each and not request.options.age_ms and not request.options.missed
+                return bytes(marks) if is_for_each else sum(marks)
             case "offline":
                 went_offline = len(set(ids) & self.online)
                 self.online.difference_update(ids)
@@ -210,6 +213,19 @@ class Bed:
             return await answer
 
         return self.observer.start(ask())
+
+    def begin_all(self, *requests: tuple[str, Iterable[Id], object]) -> list[asyncio.Future[Any]]:
+        """Ask several in one turn: method, ids, and the origin of each."""
+
+        async def ask() -> list[asyncio.Future[Any]]:
+            answers = []
+            for method, ids, origin in requests:
+                answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+                self.fanout.ask(method, IdBatch(list(ids)), Options(), answer, origin=origin)
+                answers.append(answer)
+            return answers
+
+        return self.world.result_of(self.observer, ask())
 
     def ask(self, method: str, ids: Iterable[Id] = (), **rest: Any) -> Any:
         """Ask, and wait for the answer."""

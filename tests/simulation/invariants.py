@@ -16,7 +16,8 @@ to the cluster. It knows nothing of how the cluster works. What it holds against
 * **Late writes** are what is known not to hold, and is looked at only where the judge is *strict*: a frame that waited on a
   link that was cut, or for a process that was away, is taken as fresh when it comes. So a sign-off from then undoes the
   heartbeats that went another way meanwhile, until the next one; and a heartbeat from then undoes a sign-off for a ttl.
-* **Calm is known.** `KNOWN_MS` after it became calm nobody is answered nil any more, and every call succeeds.
+* **Calm is known.** `KNOWN_MS` after it became calm (and a ttl where all owners may have lost what they knew) nobody
+  is answered nil any more, and every call succeeds.
 * **Each change is told once.** A feed says of a user by turns that it is online and that it is not.
 """
 
@@ -72,6 +73,7 @@ class Judge:
 
     Attributes:
         now_ns: gives the moment.
+        may_be_lost: all that is known of a user may be lost at once, so that it is unknown for a ttl.
         strict: look at what is known not to hold, too.
         violations: what was wrong, in words.
         calm_since_ns: since when it is calm; None: it is not.
@@ -80,6 +82,7 @@ class Judge:
 
     shape: Shape
     now_ns: Callable[[], int]
+    may_be_lost: bool = False
     strict: bool = False
     violations: list[str] = field(default_factory=list)
     calm_since_ns: int | None = 0
@@ -235,5 +238,5 @@ class Judge:
         calm_ns = self.calm_since_ns
         if calm_ns is None:
             return False
-        warm_up_ns = self._ttl_ns if self.shape.replicas == 1 else 0
+        warm_up_ns = self._ttl_ns if self.may_be_lost or self.shape.replicas == 1 else 0
         return asked_ns > calm_ns + warm_up_ns + KNOWN_MS * NS_PER_MS

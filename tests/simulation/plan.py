@@ -82,12 +82,14 @@ class Plan:
     """A whole story.
 
     Attributes:
+        storm: there may be several accidents at a time.
         healed_ms: when the last accident is over, and whoever leaves has left.
         end_ms: when all must be right.
     """
 
     seed: int
     shape: Shape
+    storm: bool
     users: tuple[UserPlan, ...]
     accidents: tuple[Accident, ...]
     healed_ms: int
@@ -118,9 +120,10 @@ def make_plan(
     )
     accidents = _draw_storm(random, shape) if storm else _draw_accidents(random, shape)
     healed_ms = max((accident.end_ms for accident in accidents), default=BEGIN_MS) + _REST_MS
-    end_ms = healed_ms + shape.ttl_ms + max(KNOWN_MS + (shape.ttl_ms if shape.replicas == 1 else 0), LATE_MS) + _REST_MS
+    warm_up_ms = shape.ttl_ms if storm or shape.replicas == 1 else 0
+    end_ms = healed_ms + shape.ttl_ms + max(KNOWN_MS + warm_up_ms, LATE_MS) + _REST_MS
     users = tuple(_draw_user(random, shape, number + 1, healed_ms) for number in range(USERS))
-    return Plan(seed, shape, users, accidents, healed_ms, end_ms)
+    return Plan(seed, shape, storm, users, accidents, healed_ms, end_ms)
 
 
 def known_again_ms(shape: Shape) -> int:

@@ -292,7 +292,7 @@ def play(plan: Plan, *, tell: Callable[[str], None] | None = None, strict: bool 
     """
     with TemporaryDirectory() as folder, structlog.testing.capture_logs() as log, World(plan.seed) as world:
         cluster = Cluster(world, plan.shape, Path(folder))
-        judge = Judge(plan.shape, lambda: world.now_ns, strict=strict)
+        judge = Judge(plan.shape, lambda: world.now_ns, may_be_lost=plan.storm, strict=strict)
         story = Story(plan, world, cluster, judge, tell or _nobody)
         story.play()
         violations = [*judge.violations, *world.failures]

@@ -6,8 +6,8 @@ A slot of this node is synced when three things are true:
   gone by in which this node was told everything, so that who has not beaten since is offline; or the slot was founded: all
   its owners are in their first start, and nobody can have beaten before;
 - nothing is *missed*: what others had to write without this node was pulled from them;
-- every other owner of it was *heard* since this node last had reason to doubt (its start, a pause of its own), unless no
-  process is there.
+- every other owner of it was *heard* since this node last had reason to doubt (its start, a pause of its own). One that is
+  gone cannot be heard, nor can what it was told meanwhile: the base is lost, unless it was gone before.
 
 Each other owner is asked `missed` every `PEER_POLL_MS`, which also shows that it is there. What happened in a slot while it
 was not synced was told nobody, so whoever reads the feed gets a gap when it becomes synced.
@@ -127,8 +127,8 @@ class Sync:
     def pause(self, jump_ticks: int) -> None:
         """This node was away itself: it may have missed writes, and knows nothing before it has asked."""
         self._doubt += 1
-        for view in self._views.values():
-            view.heard = False
+        for member_id, view in self._views.items():
+            view.heard = view.heard and self._peers.is_gone(member_id)
         if jump_ticks > self._engine.config.ttl_ticks:
             shared = NO_SLOTS
             for slots in self._shared_with.values():
@@ -301,10 +301,15 @@ class Sync:
 
     def _judge(self) -> None:
         """Declare slots synced or not."""
+        for member_id, view in self._views.items():
+            if not view.heard and self._peers.is_gone(member_id):
+                # Whatever it was told in the time in doubt is gone with it.
+                self._lose_base(self._shared_with[member_id] - self._without_base)
+                view.heard = True
         synced = self._own - self._without_base
         for member_id, view in self._views.items():
             synced -= view.missed
-            if not view.heard and not self._peers.is_gone(member_id):
+            if not view.heard:
                 synced -= self._shared_with[member_id]
         lost, gained = self.synced - synced, synced - self.synced
         self.synced = synced

@@ -32,9 +32,14 @@ _SLOW_TICKS: Final = SLOW_READER_MS // _TICK_MS
 
 
 class RouterFeeds:
-    """All who read at one router."""
+    """All who read at one router.
+
+    Attributes:
+        on_answered: called with the connection of each request that has its answer.
+    """
 
     def __init__(self, view: View, dialling: Dialling, random: Random, run: str, clock: Clock) -> None:
+        self.on_answered: Callable[[Connection], None] = _ignored
         self._loop = asyncio.get_running_loop()
         self._changes = Changes(self._status, self._break_followers)
         self.telling = Telling(view, dialling, random, self._changes, clock.wall_ms)
@@ -94,6 +99,7 @@ class RouterFeeds:
             self._answer(connection, request)
         except Error as error:
             connection.fail(request, error)
+        self.on_answered(connection)
         if queue:
             self._loop.call_soon(queue.popleft())
         else:
@@ -145,3 +151,7 @@ class RouterFeeds:
         watched = self.subscribers.watched_ids()
         self.telling.forget_all_but(watched | self._known_before)
         self._known_before = watched
+
+
+def _ignored(_connection: Connection) -> None:
+    """Nobody wants to know."""

@@ -42,6 +42,7 @@ class RouterService:
         self.stopping = False
         self._fanout = fanout
         self._feeds = feeds
+        feeds.on_answered = self.pressure.go_on
         self._doorkeeper = doorkeeper
         self._router_id = router_id
         self._run = run
@@ -57,7 +58,7 @@ class RouterService:
                 self._doorkeeper.admit(connection, request.options)
                 connection.reply(request, self._greeting())
             elif request.command.name in _FEEDS:
-                self._feeds.serve(connection, request)
+                self.pressure.wait(connection, lambda: self._feeds.serve(connection, request))
             else:
                 self._forward(connection, request)
         except Error as error:

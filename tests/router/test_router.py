@@ -350,6 +350,45 @@ def test_a_connection_that_is_gone_holds_nobody() -> None:
     assert pressure.ids == 0
 
 
+def test_a_barrier_waits_for_what_is_under_way_and_holds_what_comes_after() -> None:
+    pressure = Pressure()
+    (one,) = connections(1)
+    done: list[int] = []
+    pressure.begin(one, 5)
+    pressure.begin(one, 5)
+    pressure.wait(one, lambda: done.append(1))
+    pressure.end(one, 5)
+    assert (one.is_held, done) == (True, [])
+    pressure.end(one, 5)
+    assert (one.is_held, done) == (True, [1])
+    pressure.go_on(one)
+    pressure.go_on(one)
+    assert not one.is_held
+    pressure.wait(one, lambda: pressure.go_on(one))
+    assert not one.is_held
+
+
+def test_a_barrier_and_too_much_under_way_hold_each_for_itself() -> None:
+    pressure = Pressure()
+    one, gone = connections(2)
+    pressure.begin(one, ROUTED_IDS_OF_ONE_MAX)
+    pressure.wait(one, lambda: None)
+    pressure.end(one, ROUTED_IDS_OF_ONE_MAX)
+    assert one.is_held
+    pressure.begin(one, ROUTED_IDS_OF_ONE_MAX)
+    pressure.go_on(one)
+    assert one.is_held
+    pressure.end(one, ROUTED_IDS_OF_ONE_MAX)
+    assert not one.is_held
+    done: list[int] = []
+    pressure.begin(gone, 1)
+    pressure.wait(gone, lambda: done.append(1))
+    pressure.forget(gone)
+    pressure.end(gone, 1)
+    pressure.go_on(gone)
+    assert done == []
+
+
 async def test_a_node_that_is_full_says_so_through_the_router() -> None:
     def refuse(*_: Any) -> Any:
         raise Busy("no memory left")

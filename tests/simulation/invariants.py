@@ -73,6 +73,7 @@ class Judge:
 
     Attributes:
         now_ns: gives the moment.
+        copy_age_ms: by how much a copy may be older than the truth, which makes the safe time shorter.
         may_be_lost: all that is known of a user may be lost at once, so that it is unknown for a ttl.
         strict: look at what is known not to hold, too.
         violations: what was wrong, in words.
@@ -82,6 +83,7 @@ class Judge:
 
     shape: Shape
     now_ns: Callable[[], int]
+    copy_age_ms: int = 0
     may_be_lost: bool = False
     strict: bool = False
     violations: list[str] = field(default_factory=list)
@@ -92,7 +94,8 @@ class Judge:
     def __post_init__(self) -> None:
         self._users: dict[int, _User] = {}
         self._told: dict[tuple[str, int], bool | None] = {}
-        self._life_ns = (self.shape.ttl_ms - SLACK_TICKS * self.shape.tick_ms - SLACK_MS) * NS_PER_MS
+        slack_ms = SLACK_TICKS * self.shape.tick_ms + SLACK_MS + self.copy_age_ms
+        self._life_ns = (self.shape.ttl_ms - slack_ms) * NS_PER_MS
         self._ttl_ns = self.shape.ttl_ms * NS_PER_MS
 
     def blame(self, what: str) -> None:

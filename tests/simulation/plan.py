@@ -13,6 +13,8 @@ from tests.simulation.invariants import KNOWN_MS, LATE_MS
 BEGIN_MS: Final = 1_000
 """When the first accident may happen."""
 USERS: Final = 8
+LOSSY_ROUND_MS: Final = 1_000
+"""What a portion lost twice on the way takes."""
 _REST_MS: Final = 300
 """Between the healing of one accident and the next one, beside what the cluster needs to know everything again."""
 _HOUR_MS: Final = 3_600_000
@@ -124,6 +126,18 @@ def make_plan(
     end_ms = healed_ms + shape.ttl_ms + max(KNOWN_MS + warm_up_ms, LATE_MS) + _REST_MS
     users = tuple(_draw_user(random, shape, number + 1, healed_ms) for number in range(USERS))
     return Plan(seed, shape, storm, users, accidents, healed_ms, end_ms)
+
+
+def copy_age_ms(plan: Plan) -> int:
+    """By how much a copy may be older than the truth: by the longest round trip between two nodes.
+
+    Where there is one accident at a time, nothing is copied over a link that is slow at the time.
+    """
+    if not plan.storm:
+        return 0
+    between_nodes = [one for one in plan.accidents if len(one.names) == 2 and set(one.names) <= set(plan.shape.node_names)]
+    slow_ms = max((2 * one.amount for one in between_nodes if one.kind is Kind.SLOW), default=0)
+    return max(slow_ms, LOSSY_ROUND_MS if any(one.kind is Kind.LOSSY for one in between_nodes) else 0)
 
 
 def known_again_ms(shape: Shape) -> int:

@@ -16,7 +16,7 @@ import structlog
 from presencedb.errors import Error
 from tests.simulation.cluster import AUDITOR, Asker, Cluster
 from tests.simulation.invariants import NS_PER_MS, Judge
-from tests.simulation.plan import Accident, Kind, Plan, UserPlan, is_cluster_client
+from tests.simulation.plan import Accident, Kind, Plan, UserPlan, copy_age_ms, is_cluster_client
 from tests.simulation.process import Process
 from tests.simulation.world import World
 
@@ -292,7 +292,7 @@ def play(plan: Plan, *, tell: Callable[[str], None] | None = None, strict: bool 
     """
     with TemporaryDirectory() as folder, structlog.testing.capture_logs() as log, World(plan.seed) as world:
         cluster = Cluster(world, plan.shape, Path(folder))
-        judge = Judge(plan.shape, lambda: world.now_ns, may_be_lost=plan.storm, strict=strict)
+        judge = Judge(plan.shape, lambda: world.now_ns, copy_age_ms=copy_age_ms(plan), may_be_lost=plan.storm, strict=strict)
         story = Story(plan, world, cluster, judge, tell or _nobody)
         story.play()
         violations = [*judge.violations, *world.failures]

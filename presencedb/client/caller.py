@@ -145,7 +145,7 @@ class Caller:
                 continue  # it was not sent yet
             wait_s = sending.attempts.wait_s(sending.error, now, self.random)
             if wait_s is None:
-                raise sending.error
+                raise sending.attempts.told(sending.error)
             retry_count += 1
             longest_s = max(longest_s, wait_s)
         self.log.counters.retried(retry_count)

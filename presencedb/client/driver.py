@@ -169,7 +169,7 @@ class Driver:
                 error = timeout_error(link.address, method, self.loop.time() - attempts.began_s)
             wait = attempts.wait_s(error, self.loop.time(), self.random)
             if wait is None:
-                raise error
+                raise attempts.told(error)
             self.log.counters.retried()
             await asyncio.sleep(wait)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import ceil
 from random import Random
 
-from presencedb.errors import ConnectError, Error
+from presencedb.errors import CallTimeout, ConnectError, Error
 from presencedb.limits import AGE_MS_MAX, ATTEMPT_MS_MIN, BACKOFF_BASE_MS, BACKOFF_CAP_MS, LATE_WRITE_MS, SECOND_MS
 
 _EXPONENT_MAX = 32  # far above the cap; keeps a client that has failed for days from computing with giant numbers
@@ -44,6 +44,8 @@ class Attempts:
         age_ms: how old the write was when the call began; 0 for a read.
         count: attempts begun.
         address: where the last one went; None: none has gone anywhere.
+        is_cut: the last one ends with the call, before its own time.
+        refusal: what the server said to the one before; None: nothing.
     """
 
     began_s: float
@@ -51,11 +53,15 @@ class Attempts:
     age_ms: int = 0
     count: int = 0
     address: str | None = None
+    is_cut: bool = False
+    refusal: Error | None = None
 
     def begin(self, now_s: float, heartbeat_interval_ms: int) -> float:
         """Begin an attempt; returns when it ends unanswered."""
         self.count += 1
-        return min(self.deadline_s, now_s + attempt_s(heartbeat_interval_ms))
+        end_s = now_s + attempt_s(heartbeat_interval_ms)
+        self.is_cut = end_s > self.deadline_s
+        return min(self.deadline_s, end_s)
 
     def age_to_send_ms(self, now_s: float) -> int:
         """The age that a write of this attempt carries.
@@ -69,13 +75,24 @@ class Attempts:
         return min(self.age_ms + elapsed_ms, AGE_MS_MAX)
 
     def wait_s(self, error: Error, now_s: float, random: Random) -> float | None:
-        """How long to wait before the next attempt after this error; None: give up and raise it.
+        """How long to wait before the next attempt after this error; None: give up.
 
         A lost connection asks for no wait here: whoever makes the connections backs off for all calls together.
         """
         if not error.retryable or now_s >= self.deadline_s:
             return None
         if isinstance(error, ConnectError):
+            self.refusal = None
             return 0.0
         wait = backoff_s(self.count - 1, random)
-        return wait if now_s + wait < self.deadline_s else None
+        if now_s + wait >= self.deadline_s:
+            return None
+        self.refusal = None if isinstance(error, CallTimeout) else error
+        return wait
+
+    def told(self, error: Error) -> Error:
+        """What to raise after this error of the last attempt.
+
+        One that was cut short got no answer for want of time; what the server said to the one before tells why it fails.
+        """
+        return self.refusal if self.refusal is not None and self.is_cut and isinstance(error, CallTimeout) else error

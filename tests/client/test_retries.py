@@ -97,6 +97,15 @@ async def test_a_server_that_stays_full_is_told_about_in_the_end(error: Error) -
         assert 1 < server.counts["count"] < 40
 
 
+async def test_a_server_that_is_full_and_then_silent_for_the_rest_of_a_call_is_full() -> None:
+    async with FakeServer() as server, AsyncClient(server.url, timeout_s=0.5) as db:
+        refuse = refuse_with(Busy("full"))
+        server.script["count"] = lambda peer, request: SILENCE if server.counts["count"] > 1 else refuse(peer)
+        with pytest.raises(Busy, match="full"):
+            await db.count()
+        assert server.counts["count"] == 2
+
+
 async def test_what_stays_wrong_is_asked_once() -> None:
     async with FakeServer() as server, AsyncClient(server.url) as db:
         server.script["count"] = first_time(server, refuse_with(Denied("no")), times=10**6)

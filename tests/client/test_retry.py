@@ -100,3 +100,19 @@ def test_nothing_is_tried_after_the_deadline_and_no_wait_goes_past_it() -> None:
     for seed in range(100):
         wait = attempts.wait_s(Busy("x"), 104.0, Random(seed))
         assert wait is None or 104.0 + wait < 105.0
+
+
+def test_a_last_attempt_that_was_cut_short_says_what_was_said_before() -> None:
+    attempts = Attempts(began_s=100.0, deadline_s=105.0)
+    refusal, silence = Busy("full"), CallTimeout("no answer")
+    attempts.begin(100.0, 4_000)
+    assert attempts.told(silence) is silence
+    assert attempts.wait_s(refusal, 100.1, Random(1)) is not None
+    attempts.begin(100.2, 4_000)
+    assert attempts.told(silence) is silence, "it had all its time"
+    attempts.begin(104.9, 4_000)
+    assert attempts.told(silence) is refusal
+    assert attempts.told(other := Unavailable("down")) is other
+    for nothing_said in (silence, ConnectError("x")):
+        assert attempts.wait_s(nothing_said, 100.3, Random(1)) is not None
+        assert attempts.told(silence) is silence

@@ -105,9 +105,9 @@ class Server:
             self._replaced[PID] = pids[0]
 
     def end(self) -> None:
-        """Ask it to end; it does so cleanly."""
-        self.process.terminate()
-        assert self.process.wait(DEADLINE_S) == 0
+        """Ask it to end; it does so cleanly, and `make` says by which signal it was asked to."""
+        os.killpg(self.process.pid, signal.SIGTERM)
+        assert self.process.wait(DEADLINE_S) in (0, -signal.SIGTERM)
 
     def kill(self) -> None:
         """End what is left of it."""
